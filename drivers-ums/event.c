@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * User-mode scheduling: events, from whoever stopped to its scheduler.
+ */
+
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "ums.h"
+
+static struct kmem_cache *ums_event_cache;
+
+/* At module load.  Not merged, so that a leak shows in /proc/slabinfo. */
+int ums_scheduling_cache_create(void)
+{
+	ums_event_cache = KMEM_CACHE_USERCOPY(ums_event_node,
+					      SLAB_ACCOUNT | SLAB_NO_MERGE,
+					      event);
+	return ums_event_cache ? 0 : -ENOMEM;
+}
+
+/* At module unload, when all nodes have been freed. */
+void ums_scheduling_cache_destroy(void)
+{
+	kmem_cache_destroy(ums_event_cache);
+}
+
+/* Charged to the caller's memory cgroup.  Return: NULL without memory. */
+struct ums_event_node *alloc_ums_event(void)
+{
+	return kmem_cache_zalloc(ums_event_cache, GFP_KERNEL);
+}
+
+/* @node may be NULL. */
+void free_ums_event(struct ums_event_node *node)
+{
+	if (node)
+		kmem_cache_free(ums_event_cache, node);
+}
+
+/* Make @node report the end of @worker. */
+void ums_event_terminated(struct ums_event_node *node, pid_t worker)
+{
+	node->event.type = THREAD_TERMINATED;
+	node->event.end_params.context = worker;
+}
+
+/**
+ * enqueue_ums_sched_event - give a scheduler an event to read
+ * @s: the scheduler; its lock is held
+ * @node: the event, the scheduler's from now on
+ * @place: EVENT_ADD_TAIL, or EVENT_ADD_HEAD for one that was read in vain
+ *
+ * The caller wakes the scheduler after unlocking it.
+ */
+void enqueue_ums_sched_event(struct ums_scheduler *s,
+			     struct ums_event_node *node,
+			     enum ums_event_place place)
+{
+	lockdep_assert_held(&s->lock);
+
+	if (place == EVENT_ADD_HEAD)
+		list_add(&node->list, &s->event_q);
+	else
+		list_add_tail(&node->list, &s->event_q);
+	s->nr_events++;
+}
+
+static bool ums_event_waiting(struct ums_context *ctx)
+{
+	/* Pairs with WRITE_ONCE() in list_add(); the list has one reader. */
+	return !list_empty(&to_scheduler(ctx)->event_q);
+}
+
+/**
+ * dequeue_ums_sched_event - IOCTL_UMS_SCHED_DQEVENT
+ * @s: the calling scheduler
+ * @uevent: where the event goes
+ *
+ * Return: 0, -EFAULT (the event is kept), -ENODEV, or -ERESTARTNOHAND, which
+ * is EINTR for a program with a handler.
+ */
+int dequeue_ums_sched_event(struct ums_scheduler *s,
+			    struct ums_event __user *uevent)
+{
+	struct ums_event_node *node;
+	int ret;
+
+	ret = ums_context_wait(&s->context, ums_event_waiting);
+	if (ret)
+		return ret == -EINTR ? -ERESTARTNOHAND : ret;
+
+	spin_lock(&s->lock);
+	node = list_first_entry(&s->event_q, struct ums_event_node, list);
+	list_del(&node->list);
+	s->nr_events--;
+	spin_unlock(&s->lock);
+
+	if (copy_to_user(uevent, &node->event, sizeof(node->event))) {
+		spin_lock(&s->lock);
+		enqueue_ums_sched_event(s, node, EVENT_ADD_HEAD);
+		spin_unlock(&s->lock);
+		return -EFAULT;
+	}
+
+	/* Its worker may be running, but then there is a spare node already. */
+	spin_lock(&s->lock);
+	if (!s->spare) {
+		s->spare = node;
+		node = NULL;
+	}
+	spin_unlock(&s->lock);
+	free_ums_event(node);
+	return 0;
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * User-mode scheduling: where a worker is parked.
+ *
+ * A parked worker takes no signal: handlers are user code, and user code runs
+ * when the scheduler says so.  The first signal that wakes it makes it block
+ * all of them, until it is executed; the handlers run then, and signals to the
+ * process go to a thread that can take them.  That costs nothing where there
+ * is no signal.
+ *
+ * What is left then is the death of the process, job control, a debugger or
+ * the freezer of its cgroup.  Those are dealt with after the task work, by
+ * get_signal(), and there is no way to queue the work again from here, as
+ * task_work_run() would not return before it ran.  So the worker goes away
+ * from its parking place, still idle.  When it has been stopped and runs again
+ * the preempt notifier queues the work.
+ *
+ * A stop may also be taken back before the thread slept; nothing tells then.
+ * So that it does not get to user code, the call that it parks in is made to
+ * start over, and parks again.  Where that is not possible, a timer interrupts
+ * the thread in user mode.
+ */
+
+#include <linux/freezer.h>
+#include <linux/ptrace.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
+#include <linux/signal.h>
+#include <asm/irq_regs.h>
+#include <asm/syscall.h>
+
+#include "ums.h"
+
+/* How soon a worker is stopped that has come back to user mode unparked. */
+#define UMS_RETURN_DELAY	(50 * NSEC_PER_USEC)
+
+/* By how much a system call is restarted; 0 where it is not known. */
+#if defined(CONFIG_X86)
+#define UMS_SYSCALL_INSN	2
+#elif defined(CONFIG_ARM64)
+#define UMS_SYSCALL_INSN	4
+#else
+#define UMS_SYSCALL_INSN	0
+#endif
+
+static enum hrtimer_restart ums_worker_return(struct hrtimer *timer)
+{
+	struct ums_worker *w = container_of(timer, struct ums_worker,
+					    return_timer);
+	struct pt_regs *regs = get_irq_regs();
+
+	/* One that is switched out is seen to by ums_sched_in(). */
+	if (!READ_ONCE(w->away) || current != w->context.task)
+		return HRTIMER_NORESTART;
+	if (!regs || !user_mode(regs)) {
+		hrtimer_forward_now(timer, ns_to_ktime(UMS_RETURN_DELAY));
+		return HRTIMER_RESTART;
+	}
+	ums_context_queue_work(&w->context);
+	return HRTIMER_NORESTART;
+}
+
+/**
+ * ums_park_init - prepare a new worker for parking
+ * @w: the worker
+ */
+void ums_park_init(struct ums_worker *w)
+{
+	hrtimer_setup(&w->return_timer, ums_worker_return, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL_PINNED_HARD);
+}
+
+/**
+ * ums_park_call - have the calling thread park on its way out of a call
+ * @w: its worker
+ * @stop: why
+ *
+ * Return: 0, what the call is to return.
+ */
+int ums_park_call(struct ums_worker *w, enum ums_stop stop)
+{
+	w->stop = stop;
+	w->in_call = true;
+	ums_context_queue_work(&w->context);
+	return 0;
+}
+
+/*
+ * Have the call that the worker parks in restarted when it comes back to user
+ * mode unparked.  Some architectures have already looked at the call's result
+ * when get_signal() is called, and then there is no call any more.
+ */
+static void ums_park_restart(struct ums_worker *w)
+{
+	struct pt_regs *regs = current_pt_regs();
+
+	if (!UMS_SYSCALL_INSN || !w->in_call || w->restart_ip ||
+	    syscall_get_nr(current, regs) == -1)
+		return;
+	w->restart_ip = instruction_pointer(regs);
+	syscall_set_return_value(current, regs, -ERESTARTNOINTR, 0);
+}
+
+/**
+ * ums_park_unrestart - the worker's call is over after all
+ * @w: the calling thread's own worker
+ *
+ * Undoes what makes the call start over, before it did.
+ */
+void ums_park_unrestart(struct ums_worker *w)
+{
+	struct pt_regs *regs = current_pt_regs();
+	unsigned long ip = instruction_pointer(regs);
+
+	w->in_call = false;
+	/* Elsewhere only if a debugger has put it there. */
+	if (w->restart_ip &&
+	    (ip == w->restart_ip || ip == w->restart_ip - UMS_SYSCALL_INSN)) {
+		instruction_pointer_set(regs, w->restart_ip);
+		syscall_set_return_value(current, regs, 0, 0);
+	}
+	w->restart_ip = 0;
+}
+
+/**
+ * ums_park_restarted - has the calling thread's call been started over?
+ * @w: its worker
+ *
+ * Then it did its work the first time, and goes on parking.
+ */
+bool ums_park_restarted(struct ums_worker *w)
+{
+	unsigned long ip = w->restart_ip;
+
+	w->restart_ip = 0;
+	return ip && ip == instruction_pointer(current_pt_regs());
+}
+
+/* All but what cannot be blocked; sigprocmask() in the kernel would do it. */
+static void ums_all_signals(sigset_t *set)
+{
+	sigfillset(set);
+	sigdelsetmask(set, sigmask(SIGKILL) | sigmask(SIGSTOP));
+}
+
+/*
+ * A signal came while parked.  Return: true to sleep on; false if it is one
+ * that get_signal() must see.
+ */
+static bool ums_worker_hold_signals(struct ums_worker *w)
+{
+	sigset_t all;
+
+	if (try_to_freeze())
+		return true;
+
+	/* It may have been taken back, or be meant for another thread. */
+	spin_lock_irq(&current->sighand->siglock);
+	recalc_sigpending();
+	spin_unlock_irq(&current->sighand->siglock);
+	if (!signal_pending(current))
+		return true;
+
+	/* A debugger may have set another mask meanwhile. */
+	ums_all_signals(&all);
+	if (w->masked && sigequalsets(&current->blocked, &all))
+		return false;
+	sigprocmask(SIG_SETMASK, &all, &w->saved_mask);
+	w->masked = true;
+	return true;
+}
+
+/**
+ * ums_worker_unmask - undo ums_worker_hold_signals()
+ * @w: the calling thread's own worker
+ */
+void ums_worker_unmask(struct ums_worker *w)
+{
+	sigset_t all;
+
+	if (!w->masked)
+		return;
+	w->masked = false;
+	ums_all_signals(&all);
+	if (sigequalsets(&current->blocked, &all))
+		sigprocmask(SIG_SETMASK, &w->saved_mask, NULL);
+}
+
+/* The thread is told to die, though SIGKILL may have been dequeued already. */
+static bool ums_worker_dying(void)
+{
+	struct signal_struct *signal = current->signal;
+
+	return (READ_ONCE(signal->flags) & SIGNAL_GROUP_EXIT) ||
+	       READ_ONCE(signal->group_exec_task) ||
+	       fatal_signal_pending(current);
+}
+
+/* Out of the parking place, still idle, to where get_signal() is called. */
+static void ums_worker_go_away(struct ums_worker *w)
+{
+	WRITE_ONCE(w->away, true);
+	if (ums_worker_dying())
+		return;
+	ums_park_restart(w);
+	if (!w->restart_ip)
+		hrtimer_start(&w->return_timer, ns_to_ktime(UMS_RETURN_DELAY),
+			      HRTIMER_MODE_REL_PINNED_HARD);
+}
+
+/*
+ * Sleep until executed.  Return: true if other task work must be run first;
+ * the worker is still idle then, as it is after ums_worker_go_away().
+ */
+static bool ums_worker_sleep(struct ums_worker *w)
+{
+	struct ums_context *ctx = &w->context;
+	bool signalled = w->masked;
+
+	WRITE_ONCE(w->away, false);
+	while (1) {
+		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+		if (READ_ONCE(ctx->state) == CONTEXT_RUNNING ||
+		    READ_ONCE(ctx->data->closed))
+			break;
+		if (!signal_pending(current) && !ums_worker_dying()) {
+			schedule();
+			continue;
+		}
+
+		__set_current_state(TASK_RUNNING);
+		if (test_thread_flag(TIF_NOTIFY_SIGNAL)) {
+			clear_notify_signal();
+			return true;
+		}
+		if (ums_worker_dying() || !ums_worker_hold_signals(w)) {
+			ums_worker_go_away(w);
+			return false;
+		}
+		signalled = true;
+	}
+	__set_current_state(TASK_RUNNING);
+	ums_worker_unmask(w);
+	ums_park_unrestart(w);
+	/*
+	 * The call that the worker is in may want to be restarted, on account
+	 * of a signal that is no longer pending.  get_signal() sees to that.
+	 */
+	if (signalled)
+		set_tsk_thread_flag(current, TIF_SIGPENDING);
+	return false;
+}
+
+/**
+ * ums_worker_park - the worker's part of the task work
+ * @w: the calling thread's own worker
+ *
+ * Stops if the worker was marked to stop, then sleeps unless it is running.
+ *
+ * Return: true if the work must be queued again, behind other task work.
+ */
+bool ums_worker_park(struct ums_worker *w)
+{
+	if (w->stop != UMS_STOP_NONE)
+		ums_worker_stop(w);
+	return ums_worker_sleep(w);
+}
+
+/**
+ * ums_worker_yield - IOCTL_UMS_YIELD
+ * @w: the calling worker
+ * @param: for its scheduler
+ *
+ * The thread parks on its way back to user mode.
+ *
+ * Return: 0, or -ERESTARTNOINTR when it has to park, or stop, before.
+ */
+int ums_worker_yield(struct ums_worker *w, u64 param)
+{
+	/* Only in the short time before the timer of a worker that is away. */
+	if (READ_ONCE(w->context.state) != CONTEXT_RUNNING) {
+		ums_context_queue_work(&w->context);
+		return restart_syscall();
+	}
+
+	w->stop_param = param;
+	return ums_park_call(w, UMS_STOP_YIELD);
+}

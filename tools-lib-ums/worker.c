@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: LGPL-2.1 OR BSD-2-Clause
+/*
+ * Workers.
+ *
+ * Copyright (C) UMS developers <ums@lists.linux.dev>
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <linux/ums.h>
+
+#include "internal.h"
+
+/* What ums_pthread_create() hands to the new thread, which frees it. */
+struct start {
+	void *(*routine)(void *arg);
+	void *arg;
+	struct libums_list *list;
+};
+
+/*
+ * Returns when the worker was executed for the first time.
+ *
+ * Nobody waits for this thread to arrive: an ENTER that succeeds does not
+ * return to tell of it, so all that could be waited for is failure.  What could
+ * fail is settled beforehand instead.  The list exists, as libums_list_get()
+ * saw to; a new thread is neither scheduler nor worker; that leaves ENOMEM,
+ * which passes.
+ */
+static int enter(const struct libums_list *list)
+{
+	struct ums_enter enter = {
+		.mode = ENTER_UMS_WORK,
+		.clist = list->id,
+	};
+	struct timespec ms = { .tv_nsec = 1000000 };
+
+	while (libums_ioctl(IOCTL_ENTER_UMS, (unsigned long)&enter)) {
+		if (errno != ENOMEM)
+			return -1;
+		nanosleep(&ms, NULL);
+	}
+	return 0;
+}
+
+/*
+ * Dying would do as well, but is noticed a little after pthread_join(): after
+ * this, a list is free to be deleted as soon as its workers were joined.
+ */
+static void leave(void *unused)
+{
+	(void)unused;
+	libums_ioctl(IOCTL_EXIT_UMS, 0);
+}
+
+static void *worker_main(void *arg)
+{
+	struct start start = *(struct start *)arg;
+	void *ret;
+	int err;
+
+	free(arg);
+
+	/* Cancelled or not, the worker comes to its list. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	err = enter(start.list);
+	libums_list_put(start.list);
+	if (err)
+		return PTHREAD_CANCELED;
+
+	pthread_cleanup_push(leave, NULL);
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+	ret = start.routine(start.arg);
+	pthread_cleanup_pop(1);
+	return ret;
+}
+
+int ums_pthread_create(pthread_t *thread, ums_attr_t *attr,
+		       void *(*start_routine)(void *), void *arg)
+{
+	struct start *start;
+
+	if (!thread || !attr) {
+		errno = EFAULT;
+		return -1;
+	}
+	if (!start_routine) {
+		errno = EINVAL;
+		return -1;
+	}
+
+	start = malloc(sizeof(*start));
+	if (!start)
+		return -1;
+	start->routine = start_routine;
+	start->arg = arg;
+	start->list = libums_list_get(attr->completion_list);
+	if (!start->list)
+		goto err_free;
+
+	errno = pthread_create(thread, attr->pthread_attr, worker_main, start);
+	if (errno)
+		goto err_put;
+	return 0;
+
+err_put:
+	libums_list_put(start->list);
+err_free:
+	free(start);
+	return -1;
+}
+
+int ums_thread_yield(void *scheduler_param)
+{
+	return libums_ioctl(IOCTL_UMS_YIELD, (unsigned long)scheduler_param);
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Job control, debuggers and the freezer, which stop threads whatever they do:
+ * workers that are parked stay so, and nothing is lost, doubled or run early.
+ */
+#include <dirent.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+
+#include "../kselftest_harness.h"
+#include "ums_test.h"
+
+#define NR	4
+#define LOTS	(ULONG_MAX / 2)
+
+#define START(i, fn)							\
+	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
+				      self->clist, fn))
+#define TID(i)	GET(self->workers[i].tid)
+
+FIXTURE(jobctl) {
+	int fd;
+	int clist;
+	struct ums_worker workers[NR];
+	struct ums_run run;
+	struct ums_storm storm;
+};
+
+FIXTURE_SETUP(jobctl)
+{
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	ASSERT_LT(0, self->clist);
+	self->run = (struct ums_run) {
+		.fd = self->fd, .clist = self->clist, .workers = self->workers,
+		.nr_workers = NR, .live = NR,
+	};
+}
+
+FIXTURE_TEARDOWN(jobctl)
+{
+	close(self->fd);
+}
+
+TEST_F(jobctl, stop_does_not_wake_parked_workers)
+{
+	pid_t child;
+
+	for (int i = 0; i < NR; i++)
+		START(i, ums_work_return);
+	child = ums_stop_and_continue(20, 10000);
+	ASSERT_LT(0, child);
+	EXPECT_CHILD_OK(child);
+	ums_sleep_ms(QUIET_MS);
+	for (int i = 0; i < NR; i++) {
+		EXPECT_EQ(1, GET(self->workers[i].entered));
+		EXPECT_TRUE(WAIT_FOR(ums_is_parked(TID(i))));
+	}
+	/* All of them work. */
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	EXPECT_EQ(0, ums_schedule(&self->run));
+	EXPECT_SETTLED(&self->run);
+	EXPECT_NO_NOTES();
+}
+
+/*
+ * A storm on switching workers.  Faults caught: a yield is lost or made twice,
+ * a worker goes on without being executed, a scheduler is never woken.
+ */
+TEST_F_TIMEOUT(jobctl, stop_and_continue_storm, LONG_TEST)
+{
+	pid_t child;
+
+	ASSERT_EQ(0, ums_storm_start(&self->storm, self->fd, self->clist));
+	child = ums_stop_and_continue(RACE_LOOPS, 1500);
+	ASSERT_LT(0, child);
+	EXPECT_CHILD_OK(child);
+	EXPECT_CALM(&self->storm);
+}
+
+/*
+ * Debuggers.
+ */
+static int list_threads(pid_t pid, pid_t *tids, int max)
+{
+	char path[64];
+	struct dirent *entry;
+	int count = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && (entry = readdir(dir)) && count < max)
+		if (atoi(entry->d_name))
+			tids[count++] = atoi(entry->d_name);
+	if (dir)
+		closedir(dir);
+	return count;
+}
+
+/* Exits with the line where a debugger's call failed. */
+#define TRACE(call)							\
+	do {								\
+		if ((call) < 0) {					\
+			fprintf(stderr, "# tracer: %s: %s\n", #call,	\
+				strerror(errno));			\
+			_exit(__LINE__ % 200 + 1);			\
+		}							\
+	} while (0)
+
+static void wait_for_stop(pid_t tid)
+{
+	int status;
+
+	TRACE(waitpid(tid, &status, __WALL));
+	if (!WIFSTOPPED(status))
+		_exit(201);
+}
+
+static void attach_and_detach(const pid_t *tids, int count, int round)
+{
+	for (int i = 0; i < count; i++)
+		TRACE(ptrace(PTRACE_ATTACH, tids[i], 0, 0));
+	for (int i = 0; i < count; i++)
+		wait_for_stop(tids[i]);
+	if (round % 2)
+		usleep(round % 7 * 100);
+	for (int i = 0; i < count; i++)
+		TRACE(ptrace(PTRACE_DETACH, tids[i], 0, 0));
+}
+
+static void seize_and_interrupt(const pid_t *tids, int count, int round)
+{
+	for (int i = 0; i < count; i++) {
+		TRACE(ptrace(PTRACE_SEIZE, tids[i], 0, 0));
+		TRACE(ptrace(PTRACE_INTERRUPT, tids[i], 0, 0));
+		wait_for_stop(tids[i]);
+		if (round % 3 == 0) {
+			/* Let it go and hold it once more. */
+			TRACE(ptrace(PTRACE_CONT, tids[i], 0, 0));
+			TRACE(ptrace(PTRACE_INTERRUPT, tids[i], 0, 0));
+			wait_for_stop(tids[i]);
+		}
+		if (round % 2)
+			usleep(round % 7 * 50);
+		TRACE(ptrace(PTRACE_DETACH, tids[i], 0, 0));
+	}
+}
+
+/* As strace -f does it: every system call of every thread, for a while. */
+static void trace_calls(const pid_t *tids, int count, int round)
+{
+	int status, stops = 400;
+
+	for (int i = 0; i < count; i++) {
+		TRACE(ptrace(PTRACE_SEIZE, tids[i], 0,
+			     PTRACE_O_TRACESYSGOOD));
+		TRACE(ptrace(PTRACE_INTERRUPT, tids[i], 0, 0));
+	}
+	while (stops--) {
+		pid_t tid = waitpid(-1, &status, __WALL);
+
+		TRACE(tid);
+		if (!WIFSTOPPED(status))
+			_exit(202);
+		TRACE(ptrace(PTRACE_SYSCALL, tid, 0, 0));
+	}
+	for (int i = 0; i < count; i++) {
+		TRACE(ptrace(PTRACE_INTERRUPT, tids[i], 0, 0));
+		wait_for_stop(tids[i]);
+		TRACE(ptrace(PTRACE_DETACH, tids[i], 0, 0));
+	}
+}
+
+/* The tracer is a child, which Yama allows only if it is told to. */
+static pid_t fork_tracer(void)
+{
+	pid_t child;
+
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	child = fork();
+	if (!child)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return child;
+}
+
+FIXTURE(debugger) {
+	int fd;
+	int clist;
+	struct ums_worker workers[NR];
+	struct ums_run run;
+	struct ums_storm storm;
+};
+
+FIXTURE_VARIANT(debugger) {
+	void (*look)(const pid_t *tids, int count, int round);
+	int rounds;
+};
+
+FIXTURE_VARIANT_ADD(debugger, attach) { attach_and_detach, 300 };
+FIXTURE_VARIANT_ADD(debugger, seize) { seize_and_interrupt, 300 };
+FIXTURE_VARIANT_ADD(debugger, system_calls) { trace_calls, 30 };
+
+FIXTURE_SETUP(debugger)
+{
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	ASSERT_LT(0, self->clist);
+	self->run = (struct ums_run) {
+		.fd = self->fd, .clist = self->clist, .workers = self->workers,
+		.nr_workers = NR, .live = NR,
+	};
+}
+
+FIXTURE_TEARDOWN(debugger)
+{
+	close(self->fd);
+}
+
+TEST_F_TIMEOUT(debugger, storm, LONG_TEST)
+{
+	pid_t child, parent = getpid(), tids[32];
+	int rounds = ums_loops(variant->rounds);
+
+	ASSERT_EQ(0, ums_storm_start(&self->storm, self->fd, self->clist));
+	child = fork_tracer();
+	ASSERT_LE(0, child);
+	if (!child) {
+		/* Seven threads, main among them. */
+		int count = list_threads(parent, tids, 32);
+
+		if (count != UMS_STORM_THREADS + 1)
+			_exit(203);
+		for (int i = 0; i < rounds; i++)
+			variant->look(tids, count, i);
+		_exit(0);
+	}
+	EXPECT_CHILD_OK(child);
+	EXPECT_CALM(&self->storm);
+}
+
+/* On workers that are all parked and stay so. */
+TEST_F(debugger, parked_workers)
+{
+	pid_t child, tids[NR];
+
+	for (int i = 0; i < NR; i++) {
+		START(i, ums_work_return);
+		tids[i] = self->workers[i].tid;
+	}
+	child = fork_tracer();
+	ASSERT_LE(0, child);
+	if (!child) {
+		/* There are no system calls to trace. */
+		for (int i = 0; variant->look != trace_calls && i < 50; i++)
+			variant->look(tids, NR, i);
+		_exit(0);
+	}
+	EXPECT_CHILD_OK(child);
+	ums_sleep_ms(QUIET_MS);
+	for (int i = 0; i < NR; i++)
+		EXPECT_EQ(1, GET(self->workers[i].entered));
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	EXPECT_EQ(0, ums_schedule(&self->run));
+	EXPECT_SETTLED(&self->run);
+	EXPECT_NO_NOTES();
+}
+
+/*
+ * A debugger steps a parked worker: no instruction runs before the worker is
+ * executed, and then one at a time.
+ */
+static void step(pid_t tid, int tell)
+{
+	int status;
+
+	TRACE(ptrace(PTRACE_SEIZE, tid, 0, 0));
+	TRACE(ptrace(PTRACE_INTERRUPT, tid, 0, 0));
+	wait_for_stop(tid);
+	TRACE(ptrace(PTRACE_SINGLESTEP, tid, 0, 0));
+	ums_sleep_ms(QUIET_MS);
+	if (waitpid(tid, &status, __WALL | WNOHANG))
+		_exit(204);
+	if (write(tell, "x", 1) != 1)
+		_exit(205);
+	for (int i = 0; i < 50; i++) {
+		TRACE(waitpid(tid, &status, __WALL));
+		if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP)
+			_exit(206);
+		TRACE(ptrace(PTRACE_SINGLESTEP, tid, 0, 0));
+	}
+	wait_for_stop(tid);
+	TRACE(ptrace(PTRACE_DETACH, tid, 0, 0));
+	_exit(0);
+}
+
+static void spin_a_little(struct ums_worker *worker)
+{
+	ums_spin_us(100);
+	ums_worker_yield(worker, 5);
+}
+
+TEST_F(jobctl, single_steps_of_parked_worker)
+{
+	struct ums_event event;
+	int pipes[2];
+	pid_t child;
+	char byte;
+
+	self->workers[0].granted = LOTS;
+	START(0, spin_a_little);
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	ASSERT_EQ(TID(0), ums_dequeue(self->fd, self->clist));
+	ASSERT_EQ(0, pipe(pipes));
+	child = fork_tracer();
+	ASSERT_LE(0, child);
+	if (!child)
+		step(self->workers[0].tid, pipes[1]);
+	close(pipes[1]);
+	ASSERT_EQ(1, read(pipes[0], &byte, 1));
+	EXPECT_EQ(1, GET(self->workers[0].entered));
+	ASSERT_EQ(0, ums_run_once(self->fd, TID(0), &event));
+	EXPECT_EQ(THREAD_YIELD, event.type);
+	EXPECT_EQ(5, event.yield_params.scheduler_params);
+	EXPECT_CHILD_OK(child);
+	EXPECT_NO_NOTES();
+}
+
+/*
+ * The cgroup freezer.
+ */
+static bool put(const char *dir, const char *file, const char *text)
+{
+	char path[PATH_MAX];
+	int fd, ok;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return false;
+	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return ok;
+}
+
+static pid_t freeze_and_thaw(const char *group, int pairs)
+{
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* It must not freeze itself. */
+	if (!put(group, "../cgroup.procs", "0"))
+		_exit(1);
+	for (int i = 0; i < pairs; i++) {
+		usleep(i % 11 * 200);
+		if (!put(group, "cgroup.freeze", "1"))
+			_exit(2);
+		usleep(i % 7 * 300);
+		if (!put(group, "cgroup.freeze", "0"))
+			_exit(3);
+	}
+	_exit(0);
+}
+
+TEST_F_TIMEOUT(jobctl, freezer_storm, LONG_TEST)
+{
+	char root[] = "/tmp/ums-cgroup.XXXXXX", group[64];
+	pid_t child;
+
+	if (geteuid())
+		SKIP(return, NO_ROOT);
+	ASSERT_NE(NULL, mkdtemp(root));
+	if (mount("none", root, "cgroup2", 0, NULL)) {
+		rmdir(root);
+		SKIP(return, "needs CONFIG_CGROUPS");
+	}
+	snprintf(group, sizeof(group), "%s/ums-test-%d", root, getpid());
+	ASSERT_EQ(0, mkdir(group, 0700));
+	ASSERT_TRUE(put(group, "cgroup.procs", "0"));
+
+	ASSERT_EQ(0, ums_storm_start(&self->storm, self->fd, self->clist));
+	child = freeze_and_thaw(group, ums_loops(300));
+	ASSERT_LT(0, child);
+	EXPECT_CHILD_OK(child);
+	EXPECT_CALM(&self->storm);
+
+	EXPECT_TRUE(put(root, "cgroup.procs", "0"));
+	EXPECT_EQ(0, rmdir(group));
+	EXPECT_EQ(0, umount(root));
+	rmdir(root);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The last close, with everything in flight, and what is left of memory. */
+#include <sys/mount.h>
+
+#include "../kselftest_harness.h"
+#include "ums_test.h"
+
+#define NR	4
+#define LOTS	(ULONG_MAX / 2)
+
+#define START(i, fn)							\
+	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
+				      self->clist, fn))
+#define TID(i)	GET(self->workers[i].tid)
+
+FIXTURE(lifetime) {
+	int fd;
+	int clist;
+	struct ums_worker workers[NR];
+	pid_t got[NR];
+};
+
+FIXTURE_SETUP(lifetime)
+{
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	ASSERT_LT(0, self->clist);
+	for (int i = 0; i < NR; i++)
+		self->workers[i].granted = LOTS;
+}
+
+FIXTURE_TEARDOWN(lifetime)
+{
+	if (self->fd >= 0)
+		close(self->fd);
+}
+
+/* A worker that the close sets free: its call ends well, and it is plain. */
+static void go_on_as_plain(struct ums_worker *worker)
+{
+	for (long i = 0; i < worker->value; i++)
+		CHECK_EQ(0, ums_yield(worker->fd, i));
+	worker->stage = 1;
+	while (worker->stage < 2)
+		usleep(1000);
+	CHECK_EQ(-EBADF, ums_exit(worker->fd));
+	worker->stage = 3;
+}
+
+TEST_F(lifetime, close_frees_parked_workers)
+{
+	struct ums_event event;
+
+	/* One queued at its entry, one at a yield, two dequeued likewise. */
+	for (int i = 0; i < NR; i++)
+		self->workers[i].value = i % 2;
+	START(0, go_on_as_plain);
+	START(1, go_on_as_plain);
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	ASSERT_EQ(0, ums_collect(self->fd, self->clist, self->got, 2));
+	ASSERT_EQ(0, ums_run_once(self->fd, TID(1), &event));
+	ASSERT_EQ(TID(1), ums_dequeue(self->fd, self->clist));
+	START(2, go_on_as_plain);
+	START(3, go_on_as_plain);
+	ASSERT_EQ(TID(2), ums_dequeue(self->fd, self->clist));
+	ASSERT_EQ(0, ums_run_once(self->fd, TID(3), &event));
+	ASSERT_EQ(THREAD_YIELD, event.type);
+
+	close(self->fd);
+	for (int i = 0; i < NR; i++)
+		EXPECT_TRUE(WAIT_FOR(self->workers[i].stage == 1));
+	EXPECT_FALSE(ums_exists(UMS_PROC "/%d", getpid()));
+	for (int i = 0; i < NR; i++) {
+		EXPECT_EQ(0, GET(self->workers[i].entered));
+		self->workers[i].stage = 2;
+		EXPECT_EQ(0, pthread_join(self->workers[i].thread, NULL));
+		EXPECT_EQ(3, GET(self->workers[i].stage));
+	}
+	/* This thread is plain too. */
+	self->fd = ums_open();
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	EXPECT_EQ(-ESRCH, ums_exit(self->fd));
+	EXPECT_EQ(0, ums_become_sched(self->fd, self->clist));
+	EXPECT_NO_NOTES();
+}
+
+/*
+ * Invariant 7: schedulers that wait.
+ */
+enum wait_kind { WAIT_EVENT, WAIT_LIST, WAIT_WORKER };
+
+FIXTURE(closed) {
+	int fd;
+	int clist;
+	struct ums_worker workers[2];
+};
+
+FIXTURE_VARIANT(closed) {
+	enum wait_kind kind;
+	bool dup;
+};
+
+FIXTURE_VARIANT_ADD(closed, during_dqevent) { WAIT_EVENT, false };
+FIXTURE_VARIANT_ADD(closed, during_dequeue) { WAIT_LIST, false };
+FIXTURE_VARIANT_ADD(closed, during_exec) { WAIT_WORKER, false };
+FIXTURE_VARIANT_ADD(closed, during_dqevent_dup) { WAIT_EVENT, true };
+FIXTURE_VARIANT_ADD(closed, during_dequeue_dup) { WAIT_LIST, true };
+FIXTURE_VARIANT_ADD(closed, during_exec_dup) { WAIT_WORKER, true };
+
+FIXTURE_SETUP(closed)
+{
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	ASSERT_LT(0, self->clist);
+	self->workers[0].granted = LOTS;
+}
+
+FIXTURE_TEARDOWN(closed)
+{
+	if (self->fd >= 0)
+		close(self->fd);
+}
+
+static void wait_for_close(struct ums_sched *sched)
+{
+	enum wait_kind kind = *(enum wait_kind *)sched->arg;
+	struct ums_event event;
+	pid_t context = 0;
+
+	if (kind == WAIT_WORKER)
+		context = ums_dequeue(sched->fd, sched->clist);
+	sched->stage = 1;
+	switch (kind) {
+	case WAIT_EVENT:
+		sched->ret = ums_dqevent(sched->fd, &event);
+		break;
+	case WAIT_LIST:
+		sched->ret = ums_dequeue(sched->fd, sched->clist);
+		break;
+	case WAIT_WORKER:
+		sched->ret = ums_exec(sched->fd, context);
+		break;
+	}
+	sched->stage = 2;
+	CHECK_EQ(-EBADF, ums_exit(sched->fd));
+}
+
+TEST_F(closed, ends_wait)
+{
+	enum wait_kind kind = variant->kind;
+	struct ums_sched sched = {
+		.fn = wait_for_close, .cpu = -1, .fd = self->fd,
+		.clist = self->clist, .arg = &kind,
+	};
+	int copy = -1;
+
+	if (kind == WAIT_WORKER)
+		START(0, ums_work_spin);
+	ASSERT_EQ(0, ums_sched_start(&sched));
+	ASSERT_TRUE(WAIT_FOR(sched.stage == 1 && ums_is_parked(sched.tid)));
+	if (kind == WAIT_WORKER)
+		ASSERT_TRUE(WAIT_FOR(self->workers[0].stage == 1));
+	if (variant->dup) {
+		/* The first of two: nothing ends. */
+		copy = dup(self->fd);
+		ASSERT_LE(0, copy);
+		close(self->fd);
+		self->fd = copy;
+		ums_sleep_ms(QUIET_MS);
+		EXPECT_EQ(1, GET(sched.stage));
+		EXPECT_LT(0, ums_create(copy));
+		EXPECT_EQ(-EBUSY, ums_open());
+	}
+	close(self->fd);
+	self->fd = -1;
+	ASSERT_TRUE(WAIT_FOR(sched.stage == 2));
+	EXPECT_EQ(-ENODEV, sched.ret);
+	pthread_join(sched.thread, NULL);
+	if (kind == WAIT_WORKER) {
+		/* The worker runs on. */
+		EXPECT_EQ(1, GET(self->workers[0].stage));
+		self->workers[0].stage = 2;
+		pthread_join(self->workers[0].thread, NULL);
+	}
+	EXPECT_TRUE(WAIT_FOR(!ums_exists(UMS_PROC "/%d", getpid())));
+	EXPECT_NO_NOTES();
+}
+
+/* Faults caught: a child's close counts, or its copy keeps the parent's alive. */
+TEST_F(lifetime, copies_of_other_processes_do_not_count)
+{
+	enum wait_kind kind = WAIT_EVENT;
+	struct ums_sched sched = {
+		.fn = wait_for_close, .cpu = -1, .fd = self->fd,
+		.clist = self->clist, .arg = &kind,
+	};
+	int pipes[2], old = self->fd;
+	pid_t child;
+
+	START(0, go_on_as_plain);
+	ASSERT_EQ(0, ums_sched_start(&sched));
+	ASSERT_TRUE(WAIT_FOR(sched.stage == 1 && ums_is_parked(sched.tid)));
+
+	/* One closes its copy, one exits with it. */
+	for (int i = 0; i < 2; i++) {
+		child = fork();
+		ASSERT_LE(0, child);
+		if (!child) {
+			if (i)
+				close(old);
+			_exit(0);
+		}
+		EXPECT_CHILD_OK(child);
+		ums_sleep_ms(QUIET_MS);
+		EXPECT_EQ(1, GET(sched.stage));
+		EXPECT_EQ(0, GET(self->workers[0].stage));
+		EXPECT_EQ(-EBUSY, ums_open());
+	}
+
+	/* One keeps its copy while the parent closes. */
+	ASSERT_EQ(0, pipe(pipes));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		char byte;
+
+		close(pipes[1]);
+		(void)!read(pipes[0], &byte, 1);
+		_exit(ums_create(old) != -EIO);
+	}
+	close(pipes[0]);
+	close(old);
+	ASSERT_TRUE(WAIT_FOR(sched.stage == 2));
+	EXPECT_EQ(-ENODEV, sched.ret);
+	pthread_join(sched.thread, NULL);
+	EXPECT_TRUE(WAIT_FOR(self->workers[0].stage == 1));
+	self->workers[0].stage = 2;
+	pthread_join(self->workers[0].thread, NULL);
+	self->fd = ums_open();
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	ASSERT_LT(0, self->clist);
+	close(pipes[1]);
+	EXPECT_CHILD_OK(child);
+	/* The child's exit has not harmed the new instance. */
+	EXPECT_EQ(0, ums_become_sched(self->fd, self->clist));
+	EXPECT_TRUE(ums_exists(UMS_PROC "/%d/schedulers/%d", getpid(),
+			       gettid()));
+	EXPECT_NO_NOTES();
+}
+
+struct own_table {
+	int fd;
+	int clist;
+	atomic_int stage;
+};
+
+static void *keep_descriptor(void *arg)
+{
+	struct own_table *table = arg;
+
+	CHECK_EQ(0, unshare(CLONE_FILES));
+	table->stage = 1;
+	while (table->stage != 2)
+		usleep(1000);
+	/* The process has it still, if only through this thread. */
+	CHECK_EQ(0, ums_become_sched(table->fd, table->clist));
+	CHECK_EQ(0, ums_exit(table->fd));
+	CHECK_EQ(-EBUSY, ums_open());
+	close(table->fd);
+	table->stage = 3;
+	return NULL;
+}
+
+TEST_F(lifetime, thread_with_own_descriptor_table)
+{
+	struct own_table table = { .fd = self->fd, .clist = self->clist };
+	pthread_t thread;
+
+	START(0, go_on_as_plain);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_descriptor, &table));
+	ASSERT_TRUE(WAIT_FOR(table.stage == 1));
+	close(self->fd);
+	self->fd = -1;
+	ums_sleep_ms(QUIET_MS);
+	EXPECT_EQ(0, GET(self->workers[0].stage));
+	table.stage = 2;
+	pthread_join(thread, NULL);
+	EXPECT_TRUE(WAIT_FOR(self->workers[0].stage == 1));
+	self->workers[0].stage = 2;
+	pthread_join(self->workers[0].thread, NULL);
+	EXPECT_TRUE(WAIT_FOR(!ums_exists(UMS_PROC "/%d", getpid())));
+	EXPECT_NO_NOTES();
+}
+
+TEST_F_TIMEOUT(lifetime, open_and_close, LONG_TEST)
+{
+	unsigned long loops = RACE_LOOPS;
+
+	for (unsigned long i = 0; i < loops; i++) {
+		close(self->fd);
+		self->fd = ums_open();
+		ASSERT_LE(0, self->fd);
+		for (int j = 0; j < 3; j++)
+			ASSERT_LT(0, ums_create(self->fd));
+		if (i % 2)
+			ASSERT_EQ(0, ums_enter(self->fd, ENTER_UMS_SCHED, 1,
+					       0));
+	}
+}
+
+/*
+ * Close at random points of everything else, again and again.
+ */
+#define RACERS 3
+
+struct close_race {
+	struct ums_gate gate;
+	unsigned long loops;
+	int fd;
+	int clist;
+	atomic_ulong yields;
+};
+
+/* What a call can give when the device goes away around it. */
+static bool is_end(int ret)
+{
+	return ret == -EBADF || ret == -ENODEV || ret == -ESRCH;
+}
+
+static void race_as_worker(struct close_race *race)
+{
+	int ret = ums_enter(race->fd, ENTER_UMS_WORK, race->clist, 0);
+
+	while (!ret) {
+		ret = ums_yield(race->fd, 0);
+		race->yields += !ret;
+	}
+	CHECK_EQ(true, is_end(ret));
+}
+
+static void race_as_scheduler(struct close_race *race)
+{
+	struct ums_event event;
+	int ret = ums_enter(race->fd, ENTER_UMS_SCHED, race->clist, 0);
+
+	while (ret >= 0) {
+		ret = ums_dqevent(race->fd, &event);
+		if (!ret)
+			ret = ums_dequeue(race->fd, race->clist);
+		if (ret > 0)
+			ret = ums_exec(race->fd, ret);
+	}
+	CHECK_EQ(true, is_end(ret));
+}
+
+static void *close_racer(void *arg)
+{
+	struct close_race *race = arg;
+	static atomic_int next;
+	int me = next++;
+
+	for (unsigned long i = 0; i < race->loops; i++) {
+		ums_gate_pass(&race->gate, RACERS + 1, 2 * i);
+		if (me)
+			race_as_worker(race);
+		else
+			race_as_scheduler(race);
+		ums_gate_pass(&race->gate, RACERS + 1, 2 * i + 1);
+	}
+	return NULL;
+}
+
+TEST_F_TIMEOUT(lifetime, close_race, LONG_TEST)
+{
+	struct close_race race = { .loops = RACE_LOOPS };
+	pthread_t threads[RACERS];
+	unsigned int seed = 1;
+
+	for (int i = 0; i < RACERS; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, close_racer,
+					    &race));
+	for (unsigned long i = 0; i < race.loops; i++) {
+		close(self->fd);
+		self->fd = ums_open();
+		ASSERT_LE(0, self->fd);
+		race.fd = self->fd;
+		race.clist = ums_create(self->fd);
+		ASSERT_LT(0, race.clist);
+		ums_gate_pass(&race.gate, RACERS + 1, 2 * i);
+		ums_spin_us(rand_r(&seed) % 1000);
+		close(self->fd);
+		ums_gate_pass(&race.gate, RACERS + 1, 2 * i + 1);
+		ASSERT_FALSE(ums_exists(UMS_PROC "/%d", getpid()));
+	}
+	for (int i = 0; i < RACERS; i++)
+		pthread_join(threads[i], NULL);
+	self->fd = -1;
+	TH_LOG("%lu yields in %lu rounds", GET(race.yields), race.loops);
+	EXPECT_LT(0, GET(race.yields));
+	EXPECT_NO_NOTES();
+}
+
+/*
+ * Memory.
+ */
+
+/* How many objects a slab cache holds, -1 if it cannot be told. */
+static long slab_objects(const char *name)
+{
+	char line[256], path[128];
+	long objects = -1;
+	FILE *file;
+	int fd;
+
+	/* Objects that are free in a processor's own slab count as used. */
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", name);
+	fd = open(path, O_WRONLY);
+	if (fd >= 0) {
+		(void)!write(fd, "1", 1);
+		close(fd);
+	}
+	file = fopen("/proc/slabinfo", "r");
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)) &&
+		    line[strlen(name)] == ' ')
+			objects = atol(line + strlen(name));
+	if (file)
+		fclose(file);
+	return objects;
+}
+
+/* Fault caught: events of schedulers that left with them are never freed. */
+TEST_F(lifetime, events_are_freed)
+{
+	pid_t child;
+
+	if (geteuid())
+		SKIP(return, NO_ROOT);
+	if (slab_objects("ums_event_node") < 0)
+		SKIP(return, "needs CONFIG_SLUB_DEBUG");
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		struct ums_worker worker = { .granted = LOTS };
+		int fd, clist;
+
+		close(self->fd);
+		fd = ums_open();
+		clist = ums_create(fd);
+		if (ums_worker_start(&worker, fd, clist,
+				     ums_work_yield_forever) ||
+		    ums_enter(fd, ENTER_UMS_SCHED, clist, 0))
+			_exit(1);
+		for (int i = 0; i < 500; i++)
+			if (ums_exec(fd, ums_dequeue(fd, clist)))
+				_exit(2);
+		if (slab_objects("ums_event_node") < 500)
+			_exit(3);
+		_exit(0);
+	}
+	EXPECT_CHILD_OK(child);
+	close(self->fd);
+	self->fd = -1;
+	/* Zero, if nobody else uses UMS at this time. */
+	EXPECT_TRUE(WAIT_FOR(slab_objects("ums_event_node") == 0));
+}
+
+static long memory_stat(const char *group, const char *key)
+{
+	char path[PATH_MAX], line[256];
+	long value = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/memory.stat", group);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, key, strlen(key)) &&
+		    line[strlen(key)] == ' ')
+			value = atol(line + strlen(key));
+	if (file)
+		fclose(file);
+	return value;
+}
+
+static bool put(const char *dir, const char *file, const char *text)
+{
+	char path[PATH_MAX];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return false;
+	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return ok;
+}
+
+/* Invariant 10: what a process makes the kernel allocate is charged to it. */
+TEST_F_TIMEOUT(lifetime, memory_is_charged, LONG_TEST)
+{
+	char root[] = "/tmp/ums-cgroup.XXXXXX", group[64];
+	long before;
+
+	if (geteuid())
+		SKIP(return, NO_ROOT);
+	ASSERT_NE(NULL, mkdtemp(root));
+	if (mount("none", root, "cgroup2", 0, NULL)) {
+		rmdir(root);
+		SKIP(return, "needs CONFIG_CGROUPS");
+	}
+	snprintf(group, sizeof(group), "%s/ums-test-%d", root, getpid());
+	if (!put(root, "cgroup.subtree_control", "+memory")) {
+		umount(root);
+		rmdir(root);
+		SKIP(return, "needs CONFIG_MEMCG");
+	}
+	ASSERT_EQ(0, mkdir(group, 0700));
+	ASSERT_TRUE(put(group, "cgroup.procs", "0"));
+	/* The numbers are brought up to date every two seconds. */
+	ums_sleep_ms(2500);
+	before = memory_stat(group, "slab");
+	for (int i = 1; i < UMS_MAX_CLISTS; i++)
+		ASSERT_LT(0, ums_create(self->fd));
+	EXPECT_TRUE(WAIT_FOR(memory_stat(group, "slab") - before >=
+			     UMS_MAX_CLISTS * 64));
+	TH_LOG("charged %ld bytes", memory_stat(group, "slab") - before);
+	ASSERT_TRUE(put(root, "cgroup.procs", "0"));
+	EXPECT_EQ(0, rmdir(group));
+	umount(root);
+	rmdir(root);
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the UMS tests share.
+ *
+ * The calls below are thin: they return what the kernel gave, with -errno for
+ * an error, so that a test compares one value.
+ *
+ * Only the thread that runs a test may use ASSERT_*() and EXPECT_*().  Workers,
+ * schedulers in threads of their own and signal handlers use CHECK(), which
+ * notes the first failure; the test ends with EXPECT_NO_NOTES().
+ *
+ * A call that never returns ends with the timeout of its test, as a failure.
+ */
+#ifndef UMS_TEST_H
+#define UMS_TEST_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/ums.h>
+
+#define UMS_DEV		"/dev/ums"
+#define UMS_PROC	"/proc/ums"
+
+#define UMS_MAX_CLISTS	1024
+
+/* Why tests are skipped. */
+#define NO_DEVICE	"no " UMS_DEV ": is CONFIG_UMS on and the module loaded?"
+#define NO_ROOT		"needs root"
+#define NO_TWO_CPUS	"needs two CPUs"
+
+/* For what must happen: far more than a slow debug kernel needs. */
+#define SOON_MS		20000
+/* For what must not happen: long enough for a fault to show. */
+#define QUIET_MS	60
+
+/* Seconds for a test that loops. */
+#define LONG_TEST	300
+
+/* A race is run this often; the environment variable UMS_LOOPS multiplies it. */
+#define RACE_LOOPS	ums_loops(1000)
+
+/* A thread id that no test thread has: the idle task's neighbour, init. */
+#define NOT_A_WORKER	1
+
+/* --- calls --- */
+
+static inline long ums_call(int fd, unsigned long request, unsigned long arg)
+{
+	long ret = ioctl(fd, request, arg);
+
+	return ret < 0 ? -errno : ret;
+}
+
+static inline int ums_open(void)
+{
+	int fd = open(UMS_DEV, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Whether ums_open() failed for want of a driver, which skips a test. */
+static inline bool ums_no_device(int fd)
+{
+	return fd == -ENOENT || fd == -ENXIO || fd == -ENODEV;
+}
+
+static inline int ums_create(int fd)
+{
+	__s32 id = 0;
+	int ret = ums_call(fd, IOCTL_CREATE_UMS_CLIST, (uintptr_t)&id);
+
+	return ret ? ret : id;
+}
+
+static inline int ums_delete(int fd, long clist)
+{
+	return ums_call(fd, IOCTL_DELETE_UMS_CLIST, clist);
+}
+
+static inline int ums_enter(int fd, __u32 mode, int clist, __u64 cookie)
+{
+	struct ums_enter enter = {
+		.mode = mode,
+		.clist = clist,
+		.cookie = cookie,
+	};
+
+	return ums_call(fd, IOCTL_ENTER_UMS, (uintptr_t)&enter);
+}
+
+static inline int ums_dqevent(int fd, struct ums_event *event)
+{
+	return ums_call(fd, IOCTL_UMS_SCHED_DQEVENT, (uintptr_t)event);
+}
+
+/* The first context taken. */
+static inline int ums_dequeue(int fd, int clist)
+{
+	struct ums_dequeue_clist dq = { .clist = clist };
+	int ret = ums_call(fd, IOCTL_DEQUEUE_UMS_CLIST, (uintptr_t)&dq);
+
+	return ret ? ret : dq.context;
+}
+
+static inline int ums_next(int fd, long context)
+{
+	return ums_call(fd, IOCTL_NEXT_UMS_CTX_LIST, context);
+}
+
+static inline int ums_exec(int fd, long context)
+{
+	return ums_call(fd, IOCTL_EXEC_UMS_CTX, context);
+}
+
+static inline int ums_yield(int fd, unsigned long value)
+{
+	return ums_call(fd, IOCTL_UMS_YIELD, value);
+}
+
+static inline int ums_exit(int fd)
+{
+	return ums_call(fd, IOCTL_EXIT_UMS, 0);
+}
+
+/* The worker that an event is about, 0 for SCHEDULER_STARTUP. */
+static inline pid_t ums_event_context(const struct ums_event *event)
+{
+	switch (event->type) {
+	case THREAD_YIELD:
+		return event->yield_params.context;
+	case THREAD_TERMINATED:
+		return event->end_params.context;
+	default:
+		return 0;
+	}
+}
+
+/* --- failures seen by other threads --- */
+
+bool ums_note(const char *file, int line, const char *what, long value);
+const char *ums_notes(void);
+
+static inline bool ums_check(bool ok, const char *file, int line,
+			     const char *what)
+{
+	return ok || ums_note(file, line, what, errno);
+}
+
+#define CHECK(cond)	ums_check(!!(cond), __FILE__, __LINE__, #cond)
+#define CHECK_EQ(expected, seen)					\
+	do {								\
+		long __seen = (seen);					\
+									\
+		if ((long)(expected) != __seen)				\
+			ums_note(__FILE__, __LINE__,			\
+				 #seen " != " #expected, __seen);	\
+	} while (0)
+
+#define EXPECT_NO_NOTES()						\
+	EXPECT_STREQ("", ums_notes())
+
+/* EXPECT_*() and ASSERT_*() take no atomic types. */
+#define GET(x)	atomic_load(&(x))
+
+/* --- time and waiting --- */
+
+unsigned long ums_loops(unsigned long count);
+long ums_now_ms(void);
+void ums_sleep_ms(long ms);
+void ums_spin_us(long us);
+
+#define WAIT_FOR(cond)							\
+	({								\
+		long __end = ums_now_ms() + SOON_MS;			\
+		bool __ok;						\
+									\
+		while (!(__ok = !!(cond)) && ums_now_ms() < __end)	\
+			usleep(200);					\
+		__ok;							\
+	})
+
+/* Two or more threads leave it together; all of them must come. */
+struct ums_gate {
+	atomic_uint arrived;
+};
+
+void ums_gate_pass(struct ums_gate *gate, unsigned int threads,
+		   unsigned int round);
+
+/* --- signals --- */
+
+/* How often the handler that ums_catch() installs ran, by signal. */
+extern atomic_int ums_caught[65];
+/* The thread that it ran in last. */
+extern atomic_int ums_caught_by[65];
+
+int ums_catch(int sig, int flags);
+
+/* A signal to one thread, again and again, until stopped. */
+struct ums_tick {
+	timer_t timer;
+};
+
+int ums_tick_start(struct ums_tick *tick, pid_t tid, int sig, long first_us,
+		   long interval_us);
+void ums_tick_stop(struct ums_tick *tick);
+
+/*
+ * Makes a waiting call of the current thread return with EINTR.  If the call
+ * does not wait, it is over before the first tick.
+ */
+#define EXPECT_WAITS(call)						\
+	({								\
+		struct ums_tick __tick;					\
+		long __start = ums_now_ms();				\
+									\
+		ASSERT_EQ(0, ums_catch(SIGUSR2, 0));			\
+		ASSERT_EQ(0, ums_tick_start(&__tick, gettid(), SIGUSR2,	\
+					    QUIET_MS * 1000,		\
+					    QUIET_MS * 1000));		\
+		EXPECT_EQ(-EINTR, call);				\
+		ums_tick_stop(&__tick);					\
+		EXPECT_LE(QUIET_MS - 2, ums_now_ms() - __start);	\
+	})
+
+/* --- workers --- */
+
+struct ums_worker {
+	/* Given by the test. */
+	int fd;
+	int clist;
+	__u64 cookie;
+	void (*fn)(struct ums_worker *worker);
+	void *arg;
+	long value;
+
+	pthread_t thread;
+	atomic_int tid;
+	/* What IOCTL_ENTER_UMS gave; 1 until it returns. */
+	atomic_int entered;
+	/* What the worker's function likes to tell. */
+	atomic_int stage;
+
+	/*
+	 * The account of a worker: executions begun for it, the times that it
+	 * went on, and the events about it.  It never goes on more often than
+	 * it was executed, and in the end all three are the same.  A test that
+	 * calls IOCTL_EXEC_UMS_CTX itself grants beforehand.
+	 */
+	atomic_ulong granted;
+	atomic_ulong used;
+	atomic_ulong reported;
+};
+
+/* Makes the thread; the worker may not have entered yet. */
+int ums_worker_create(struct ums_worker *worker, int fd, int clist,
+		      void (*fn)(struct ums_worker *worker));
+/* Makes the thread and waits until it is parked in UMS. */
+int ums_worker_start(struct ums_worker *worker, int fd, int clist,
+		     void (*fn)(struct ums_worker *worker));
+/* Yields and keeps the account. */
+void ums_worker_yield(struct ums_worker *worker, unsigned long value);
+/* For a worker that entered by itself: keeps the account. */
+void ums_worker_went_on(struct ums_worker *worker);
+
+/* Common worker functions. */
+void ums_work_return(struct ums_worker *worker);
+void ums_work_yield(struct ums_worker *worker);		/* value times */
+void ums_work_yield_forever(struct ums_worker *worker);
+void ums_work_spin(struct ums_worker *worker);	/* until stage is 2 or more */
+
+/* --- schedulers --- */
+
+/* Enters as a scheduler and reads SCHEDULER_STARTUP. */
+int ums_become_sched(int fd, int clist);
+/* Waits for one event, signals or not. */
+int ums_event_wait(int fd, struct ums_event *event);
+/* Executes a worker and reads its event. */
+int ums_run_once(int fd, pid_t context, struct ums_event *event);
+/* Dequeues until @count contexts are there, in order. */
+int ums_collect(int fd, int clist, pid_t *contexts, int count);
+
+/*
+ * A set of workers run to their end by one or more schedulers, first in first
+ * out, whatever signals and debuggers do meanwhile.
+ */
+struct ums_run {
+	int fd;
+	int clist;
+	struct ums_worker *workers;
+	int nr_workers;
+	/* Called for each event about a worker, if set. */
+	void (*on_event)(struct ums_run *run, struct ums_worker *worker,
+			 const struct ums_event *event);
+	void *arg;
+
+	atomic_int live;
+	atomic_ulong yields;
+	atomic_ulong ends;
+	atomic_ulong eintr;
+	atomic_ulong eagain;
+};
+
+/*
+ * Schedules until no worker is left; the calling thread is a scheduler.  The
+ * one that sees the last worker end deletes the list, which ends the others.
+ */
+int ums_schedule(struct ums_run *run);
+/* Executes contexts that are dequeued already and reads their events. */
+int ums_run_contexts(struct ums_run *run, const pid_t *contexts, int count);
+struct ums_worker *ums_find_worker(struct ums_run *run, pid_t context);
+
+struct ums_sched {
+	struct ums_run *run;
+	/* Instead of ums_schedule(), if set. */
+	void (*fn)(struct ums_sched *sched);
+	int fd;
+	int clist;
+	int cpu;		/* -1: any */
+	void *arg;
+
+	pthread_t thread;
+	atomic_int tid;
+	atomic_int stage;
+	int ret;
+};
+
+/* A scheduler in a thread of its own. */
+int ums_sched_start(struct ums_sched *sched);
+
+/* Asserts that every account is settled. */
+#define EXPECT_SETTLED(run)						\
+	do {								\
+		struct ums_run *__run = (run);				\
+									\
+		for (int __i = 0; __i < __run->nr_workers; __i++) {	\
+			struct ums_worker *__w = &__run->workers[__i];	\
+									\
+			EXPECT_EQ(GET(__w->granted), GET(__w->used));	\
+			EXPECT_EQ(GET(__w->granted), GET(__w->reported)); \
+		}							\
+	} while (0)
+
+/*
+ * Two schedulers and four workers at full speed, with their accounts, while the
+ * test does to them what it likes.
+ */
+#define UMS_STORM_WORKERS	4
+#define UMS_STORM_THREADS	(2 + UMS_STORM_WORKERS)
+
+struct ums_storm {
+	struct ums_run run;
+	struct ums_worker workers[UMS_STORM_WORKERS];
+	struct ums_sched scheds[2];
+	atomic_int stop;
+};
+
+int ums_storm_start(struct ums_storm *storm, int fd, int clist);
+/* Everybody still moves, ends when told to, and owes nothing. */
+int ums_storm_end(struct ums_storm *storm);
+
+#define EXPECT_CALM(storm)						\
+	do {								\
+		struct ums_storm *__storm = (storm);			\
+		struct ums_run *__storm_run = &__storm->run;		\
+									\
+		EXPECT_EQ(0, ums_storm_end(__storm));			\
+		TH_LOG("%lu yields, %lu interrupted, %lu held",		\
+		       GET(__storm_run->yields), GET(__storm_run->eintr), \
+		       GET(__storm_run->eagain));			\
+		EXPECT_SETTLED(__storm_run);				\
+		EXPECT_NO_NOTES();					\
+	} while (0)
+
+/* --- looking from outside --- */
+
+/* The letter of /proc/<pid>/stat for a thread of ours, 0 if it is gone. */
+char ums_task_state(pid_t tid);
+/* A number out of /proc/self/task/<tid>/status, -1 if it is not there. */
+long ums_task_status(pid_t tid, const char *key, int base);
+/* Whether the thread sleeps, which is where a parked worker ends up. */
+bool ums_is_parked(pid_t tid);
+
+bool ums_exists(const char *fmt, ...);
+/* A value out of an info file; false if the key or the file is not there. */
+bool ums_info(const char *path, const char *key, char *value, size_t size);
+long ums_info_number(const char *path, const char *key);
+void ums_sched_info(char *path, pid_t pid, pid_t sched);
+void ums_worker_info(char *path, pid_t pid, pid_t worker);
+/* How many entries a directory has, -1 if it cannot be read. */
+int ums_count_entries(const char *path);
+
+/* --- children --- */
+
+/* A child that stops and continues its parent @pairs times. */
+pid_t ums_stop_and_continue(int pairs, int max_us);
+/* Waits for a child; one that takes too long is killed: -ETIMEDOUT. */
+int ums_wait_child(pid_t child);
+/* The path of a helper program, which lies beside the running test. */
+void ums_helper(char *path, const char *name);
+
+#define EXPECT_CHILD_OK(child)						\
+	EXPECT_EQ(0, ums_wait_child(child))
+
+#endif /* UMS_TEST_H */

@@ -1,0 +1,624 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What the UMS tests share: see ums_test.h. */
+#include <dirent.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+
+#include "ums_test.h"
+
+#ifndef sigev_notify_thread_id
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
+
+/* --- failures seen by other threads --- */
+
+static char notes[512];
+static atomic_int nr_notes;
+
+/* Handlers and dying threads call this too: no lock, no stdio stream. */
+bool ums_note(const char *file, int line, const char *what, long value)
+{
+	if (!atomic_fetch_add(&nr_notes, 1))
+		snprintf(notes, sizeof(notes), "%s:%d: thread %d: %s (%ld)",
+			 file, line, gettid(), what, value);
+	return false;
+}
+
+const char *ums_notes(void)
+{
+	return notes;
+}
+
+/* --- time and waiting --- */
+
+unsigned long ums_loops(unsigned long count)
+{
+	const char *times = getenv("UMS_LOOPS");
+	unsigned long factor = times ? strtoul(times, NULL, 0) : 1;
+
+	return count * (factor ? factor : 1);
+}
+
+static long now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000L + ts.tv_nsec / 1000;
+}
+
+long ums_now_ms(void)
+{
+	return now_us() / 1000;
+}
+
+void ums_sleep_ms(long ms)
+{
+	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
+
+	while (nanosleep(&ts, &ts) && errno == EINTR)
+		;
+}
+
+void ums_spin_us(long us)
+{
+	long end = now_us() + us;
+
+	while (now_us() < end)
+		;
+}
+
+void ums_gate_pass(struct ums_gate *gate, unsigned int threads,
+		   unsigned int round)
+{
+	unsigned int spins = 0;
+
+	atomic_fetch_add(&gate->arrived, 1);
+	while (atomic_load(&gate->arrived) < threads * (round + 1))
+		if (++spins % 1000 == 0)
+			sched_yield();
+}
+
+/* --- signals --- */
+
+atomic_int ums_caught[65];
+atomic_int ums_caught_by[65];
+
+static void count_signal(int sig)
+{
+	int saved = errno;
+
+	atomic_fetch_add(&ums_caught[sig], 1);
+	atomic_store(&ums_caught_by[sig], gettid());
+	errno = saved;
+}
+
+int ums_catch(int sig, int flags)
+{
+	struct sigaction action = {
+		.sa_handler = count_signal,
+		.sa_flags = flags,
+	};
+
+	return sigaction(sig, &action, NULL) ? -errno : 0;
+}
+
+int ums_tick_start(struct ums_tick *tick, pid_t tid, int sig, long first_us,
+		   long interval_us)
+{
+	struct sigevent event = {
+		.sigev_notify = SIGEV_THREAD_ID,
+		.sigev_signo = sig,
+	};
+	struct itimerspec when = {
+		.it_value = { first_us / 1000000, first_us % 1000000 * 1000 },
+		.it_interval = {
+			interval_us / 1000000, interval_us % 1000000 * 1000
+		},
+	};
+
+	event.sigev_notify_thread_id = tid;
+	if (timer_create(CLOCK_MONOTONIC, &event, &tick->timer) ||
+	    timer_settime(tick->timer, 0, &when, NULL))
+		return -errno;
+	return 0;
+}
+
+void ums_tick_stop(struct ums_tick *tick)
+{
+	timer_delete(tick->timer);
+}
+
+/* --- workers --- */
+
+void ums_worker_went_on(struct ums_worker *worker)
+{
+	unsigned long used = atomic_fetch_add(&worker->used, 1) + 1;
+
+	CHECK(used <= atomic_load(&worker->granted));
+}
+
+void ums_worker_yield(struct ums_worker *worker, unsigned long value)
+{
+	CHECK_EQ(0, ums_yield(worker->fd, value));
+	ums_worker_went_on(worker);
+}
+
+static void *worker_main(void *arg)
+{
+	struct ums_worker *worker = arg;
+
+	atomic_store(&worker->tid, gettid());
+	atomic_store(&worker->entered, ums_enter(worker->fd, ENTER_UMS_WORK,
+						 worker->clist,
+						 worker->cookie));
+	if (atomic_load(&worker->entered))
+		return NULL;
+	ums_worker_went_on(worker);
+	worker->fn(worker);
+	return NULL;
+}
+
+int ums_worker_create(struct ums_worker *worker, int fd, int clist,
+		      void (*fn)(struct ums_worker *worker))
+{
+	worker->fd = fd;
+	worker->clist = clist;
+	worker->fn = fn;
+	atomic_store(&worker->tid, 0);
+	atomic_store(&worker->entered, 1);
+	atomic_store(&worker->stage, 0);
+	return -pthread_create(&worker->thread, NULL, worker_main, worker);
+}
+
+int ums_worker_start(struct ums_worker *worker, int fd, int clist,
+		     void (*fn)(struct ums_worker *worker))
+{
+	int ret = ums_worker_create(worker, fd, clist, fn);
+
+	if (ret)
+		return ret;
+	if (!WAIT_FOR(worker->entered != 1 ||
+		      (worker->tid && ums_is_parked(worker->tid))))
+		return -ETIMEDOUT;
+	return worker->entered == 1 ? 0 : worker->entered;
+}
+
+void ums_work_return(struct ums_worker *worker)
+{
+	worker->stage = 1;
+}
+
+void ums_work_yield(struct ums_worker *worker)
+{
+	for (long i = 0; i < worker->value; i++)
+		ums_worker_yield(worker, i);
+}
+
+void ums_work_yield_forever(struct ums_worker *worker)
+{
+	for (unsigned long i = 0;; i++)
+		ums_worker_yield(worker, i);
+}
+
+void ums_work_spin(struct ums_worker *worker)
+{
+	worker->stage = 1;
+	while (worker->stage < 2)
+		;
+}
+
+/* --- schedulers --- */
+
+int ums_event_wait(int fd, struct ums_event *event)
+{
+	int ret;
+
+	do {
+		ret = ums_dqevent(fd, event);
+	} while (ret == -EINTR);
+	return ret;
+}
+
+int ums_become_sched(int fd, int clist)
+{
+	struct ums_event event;
+	int ret = ums_enter(fd, ENTER_UMS_SCHED, clist, 0);
+
+	if (!ret)
+		ret = ums_event_wait(fd, &event);
+	if (!ret && event.type != SCHEDULER_STARTUP)
+		ret = -EPROTO;
+	return ret;
+}
+
+int ums_run_once(int fd, pid_t context, struct ums_event *event)
+{
+	int ret = ums_exec(fd, context);
+
+	if (ret && ret != -EINTR)
+		return ret;
+	return ums_event_wait(fd, event);
+}
+
+int ums_collect(int fd, int clist, pid_t *contexts, int count)
+{
+	int got = 0, context = 0;
+
+	while (got < count) {
+		context = ums_dequeue(fd, clist);
+		while (context > 0 && got < count) {
+			contexts[got++] = context;
+			context = ums_next(fd, context);
+		}
+		if (context < 0)
+			return context;
+	}
+	/* More than was asked for is a fault of the test or the kernel. */
+	return context ? -E2BIG : 0;
+}
+
+struct ums_worker *ums_find_worker(struct ums_run *run, pid_t context)
+{
+	for (int i = 0; i < run->nr_workers; i++)
+		if (run->workers[i].tid == context)
+			return &run->workers[i];
+	return NULL;
+}
+
+static int exec_with_account(struct ums_run *run, struct ums_worker *worker)
+{
+	for (;;) {
+		int ret;
+
+		atomic_fetch_add(&worker->granted, 1);
+		ret = ums_exec(run->fd, worker->tid);
+		if (ret == -EINTR) {
+			atomic_fetch_add(&run->eintr, 1);
+			return 0;
+		}
+		if (!ret)
+			return 0;
+		atomic_fetch_sub(&worker->granted, 1);
+		if (ret != -EAGAIN)
+			return ret;
+		/* A debugger holds it. */
+		atomic_fetch_add(&run->eagain, 1);
+		usleep(100);
+	}
+}
+
+/* The event that must follow an execution; -ESTALE: it is not the one. */
+static int take_event(struct ums_run *run, struct ums_worker *worker)
+{
+	struct ums_event event;
+	int ret = ums_event_wait(run->fd, &event);
+
+	if (ret)
+		return ret;
+	if (ums_event_context(&event) != worker->tid)
+		return -ESTALE;
+	atomic_fetch_add(&worker->reported, 1);
+	atomic_fetch_add(event.type == THREAD_YIELD ? &run->yields : &run->ends,
+			 1);
+	if (run->on_event)
+		run->on_event(run, worker, &event);
+	if (event.type == THREAD_TERMINATED &&
+	    atomic_fetch_sub(&run->live, 1) == 1)
+		return ums_delete(run->fd, run->clist);
+	return 0;
+}
+
+int ums_run_contexts(struct ums_run *run, const pid_t *contexts, int count)
+{
+	int ret = 0;
+
+	for (int i = 0; i < count && !ret; i++) {
+		struct ums_worker *worker = ums_find_worker(run, contexts[i]);
+
+		if (!worker)
+			return -ENXIO;
+		ret = exec_with_account(run, worker);
+		if (!ret)
+			ret = take_event(run, worker);
+	}
+	return ret;
+}
+
+int ums_schedule(struct ums_run *run)
+{
+	pid_t contexts[64];
+
+	while (atomic_load(&run->live) > 0) {
+		int count = 0;
+		int context = ums_dequeue(run->fd, run->clist);
+		int ret;
+
+		if (context == -EINTR) {
+			atomic_fetch_add(&run->eintr, 1);
+			continue;
+		}
+		/* Another scheduler has seen the last worker end. */
+		if ((context == -EIDRM || context == -EINVAL) &&
+		    !atomic_load(&run->live))
+			break;
+		while (context > 0) {
+			if (count == 64)
+				return -E2BIG;
+			contexts[count++] = context;
+			context = ums_next(run->fd, context);
+		}
+		if (context < 0)
+			return context;
+		ret = ums_run_contexts(run, contexts, count);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static void *sched_main(void *arg)
+{
+	struct ums_sched *sched = arg;
+	cpu_set_t cpus;
+
+	atomic_store(&sched->tid, gettid());
+	if (sched->cpu >= 0) {
+		CPU_ZERO(&cpus);
+		CPU_SET(sched->cpu, &cpus);
+		sched_setaffinity(0, sizeof(cpus), &cpus);
+	}
+	sched->ret = ums_become_sched(sched->fd, sched->clist);
+	if (sched->ret) {
+		CHECK_EQ(0, sched->ret);
+		return NULL;
+	}
+	if (sched->fn) {
+		sched->fn(sched);
+		return NULL;
+	}
+	sched->ret = ums_schedule(sched->run);
+	CHECK_EQ(0, sched->ret);
+	CHECK_EQ(0, ums_exit(sched->fd));
+	return NULL;
+}
+
+int ums_sched_start(struct ums_sched *sched)
+{
+	if (sched->run) {
+		sched->fd = sched->run->fd;
+		sched->clist = sched->run->clist;
+	}
+	return -pthread_create(&sched->thread, NULL, sched_main, sched);
+}
+
+static void yield_until_told(struct ums_worker *worker)
+{
+	atomic_int *stop = worker->arg;
+
+	for (long i = 0; !atomic_load(stop); i++)
+		ums_worker_yield(worker, i);
+}
+
+int ums_storm_start(struct ums_storm *storm, int fd, int clist)
+{
+	int ret;
+
+	storm->run = (struct ums_run) {
+		.fd = fd, .clist = clist, .workers = storm->workers,
+		.nr_workers = UMS_STORM_WORKERS, .live = UMS_STORM_WORKERS,
+	};
+	for (int i = 0; i < UMS_STORM_WORKERS; i++) {
+		storm->workers[i].arg = &storm->stop;
+		ret = ums_worker_start(&storm->workers[i], fd, clist,
+				       yield_until_told);
+		if (ret)
+			return ret;
+	}
+	for (int i = 0; i < 2; i++) {
+		storm->scheds[i].run = &storm->run;
+		storm->scheds[i].cpu = -1;
+		ret = ums_sched_start(&storm->scheds[i]);
+		if (ret)
+			return ret;
+		if (!WAIT_FOR(storm->scheds[i].tid))
+			return -ETIMEDOUT;
+	}
+	return 0;
+}
+
+int ums_storm_end(struct ums_storm *storm)
+{
+	unsigned long before = storm->run.yields;
+
+	if (!WAIT_FOR(storm->run.yields > before + 100))
+		return -ETIMEDOUT;
+	atomic_store(&storm->stop, 1);
+	for (int i = 0; i < 2; i++)
+		pthread_join(storm->scheds[i].thread, NULL);
+	for (int i = 0; i < UMS_STORM_WORKERS; i++)
+		pthread_join(storm->workers[i].thread, NULL);
+	return 0;
+}
+
+/* --- looking from outside --- */
+
+static int read_file(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	size_t len = 0;
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	while (len < size - 1) {
+		n = read(fd, buf + len, size - 1 - len);
+		if (n < 0) {
+			n = -errno;
+			close(fd);
+			return n;
+		}
+		if (!n)
+			break;
+		len += n;
+	}
+	close(fd);
+	buf[len] = 0;
+	return len;
+}
+
+char ums_task_state(pid_t tid)
+{
+	char path[64], buf[1024], *end;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	if (read_file(path, buf, sizeof(buf)) <= 0)
+		return 0;
+	/* The name may hold anything, a ')' too. */
+	end = strrchr(buf, ')');
+	return end ? end[2] : 0;
+}
+
+bool ums_is_parked(pid_t tid)
+{
+	return ums_task_state(tid) == 'S';
+}
+
+long ums_task_status(pid_t tid, const char *key, int base)
+{
+	char path[64], buf[4096], *line;
+	size_t len = strlen(key);
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+	if (read_file(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	for (line = buf; line && *line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (!strncmp(line, key, len) && line[len] == ':')
+			return strtoull(line + len + 1, NULL, base);
+	}
+	return -1;
+}
+
+bool ums_exists(const char *fmt, ...)
+{
+	char path[PATH_MAX];
+	struct stat st;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(path, sizeof(path), fmt, args);
+	va_end(args);
+	return !lstat(path, &st);
+}
+
+bool ums_info(const char *path, const char *key, char *value, size_t size)
+{
+	char buf[4096], *line, *next;
+	size_t len = strlen(key);
+
+	if (read_file(path, buf, sizeof(buf)) <= 0)
+		return false;
+	for (line = buf; *line; line = next) {
+		next = strchr(line, '\n');
+		if (!next)
+			return false;
+		*next++ = 0;
+		if (!strncmp(line, key, len) && line[len] == ':' &&
+		    line[len + 1] == '\t') {
+			snprintf(value, size, "%s", line + len + 2);
+			return true;
+		}
+	}
+	return false;
+}
+
+long ums_info_number(const char *path, const char *key)
+{
+	char value[64], *end;
+	long number;
+
+	if (!ums_info(path, key, value, sizeof(value)))
+		return -1;
+	number = strtol(value, &end, 0);
+	return *value && !*end ? number : -1;
+}
+
+void ums_sched_info(char *path, pid_t pid, pid_t sched)
+{
+	sprintf(path, UMS_PROC "/%d/schedulers/%d/info", pid, sched);
+}
+
+void ums_worker_info(char *path, pid_t pid, pid_t worker)
+{
+	sprintf(path, UMS_PROC "/%d/workers/%d/info", pid, worker);
+}
+
+int ums_count_entries(const char *path)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+	int count = 0;
+
+	if (!dir)
+		return -1;
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.')
+			count++;
+	closedir(dir);
+	return count;
+}
+
+/* --- children --- */
+
+pid_t ums_stop_and_continue(int pairs, int max_us)
+{
+	pid_t parent = getpid(), child = fork();
+	unsigned int seed = parent;
+
+	if (child)
+		return child;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int i = 0; i < pairs; i++) {
+		usleep(rand_r(&seed) % max_us);
+		if (kill(parent, SIGSTOP))
+			_exit(1);
+		/* Sometimes it is taken back before anybody has stopped. */
+		if (i % 3)
+			usleep(rand_r(&seed) % max_us);
+		if (kill(parent, SIGCONT))
+			_exit(2);
+	}
+	_exit(0);
+}
+
+int ums_wait_child(pid_t child)
+{
+	long end = ums_now_ms() + 3 * SOON_MS;
+	int status;
+	pid_t ret;
+
+	for (;;) {
+		ret = waitpid(child, &status, WNOHANG);
+		if (ret == child)
+			return status;
+		if (ret < 0 && errno != EINTR)
+			return -errno;
+		if (ums_now_ms() > end)
+			break;
+		usleep(200);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	return -ETIMEDOUT;
+}
+
+void ums_helper(char *path, const char *name)
+{
+	ssize_t len = readlink("/proc/self/exe", path, PATH_MAX - 1);
+	char *slash;
+
+	path[len < 0 ? 0 : len] = 0;
+	slash = strrchr(path, '/');
+	snprintf(slash ? slash + 1 : path, PATH_MAX - len, "%s", name);
+}
