@@ -535,12 +535,13 @@ int ums_context_wait(struct ums_context *ctx,
 	prepare_suspend_context(ctx);
 	while (1) {
 		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
-		if (done(ctx))
-			break;
+		/* First: what is waited for may come of the closing. */
 		if (READ_ONCE(ctx->data->closed)) {
 			ret = -ENODEV;
 			break;
 		}
+		if (done(ctx))
+			break;
 		if (signal_pending(current)) {
 			ret = -EINTR;
 			break;

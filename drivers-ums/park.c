@@ -149,15 +149,18 @@ static void ums_all_signals(sigset_t *set)
  */
 static bool ums_worker_hold_signals(struct ums_worker *w)
 {
+	/* A thread keeps its own until it dies. */
+	struct sighand_struct *sighand =
+		rcu_dereference_protected(current->sighand, true);
 	sigset_t all;
 
 	if (try_to_freeze())
 		return true;
 
 	/* It may have been taken back, or be meant for another thread. */
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(&sighand->siglock);
 	recalc_sigpending();
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(&sighand->siglock);
 	if (!signal_pending(current))
 		return true;
 

@@ -129,6 +129,7 @@ struct ums_worker *ums_worker_find(struct ums_data *data, pid_t pid)
  * may have been moved by then.
  */
 struct ums_scheduler *ums_worker_lock(struct ums_worker *w)
+	__acquires(w)
 {
 	struct ums_context *parent, *now;
 	struct ums_scheduler *place;
@@ -143,7 +144,7 @@ struct ums_scheduler *ums_worker_lock(struct ums_worker *w)
 		now = smp_load_acquire(&w->context.parent);
 		if (now == parent)
 			break;
-		ums_worker_unlock(w, place);
+		spin_unlock(place ? &place->lock : &w->complist->lock);
 	}
 	rcu_read_unlock();
 	return place;
@@ -155,8 +156,35 @@ struct ums_scheduler *ums_worker_lock(struct ums_worker *w)
  * @place: what that returned
  */
 void ums_worker_unlock(struct ums_worker *w, struct ums_scheduler *place)
+	__releases(w)
 {
 	spin_unlock(place ? &place->lock : &w->complist->lock);
+}
+
+/* The worker's place and its list, for one that leaves the one for the other. */
+static struct ums_scheduler *ums_worker_lock_both(struct ums_worker *w)
+	__acquires(w)
+	__acquires(&w->complist->lock)
+{
+	struct ums_scheduler *place = ums_worker_lock(w);
+
+	if (place)
+		spin_lock(&w->complist->lock);
+	else
+		__acquire(&w->complist->lock);
+	return place;
+}
+
+static void ums_worker_unlock_both(struct ums_worker *w,
+				   struct ums_scheduler *place)
+	__releases(&w->complist->lock)
+	__releases(w)
+{
+	if (place)
+		spin_unlock(&w->complist->lock);
+	else
+		__release(&w->complist->lock);
+	ums_worker_unlock(w, place);
 }
 
 /*
@@ -189,20 +217,17 @@ void ums_worker_stop(struct ums_worker *w)
 	struct ums_scheduler *s;
 
 	rcu_read_lock();
-	s = ums_worker_lock(w);
+	s = ums_worker_lock_both(w);
 	if (s) {
 		node = ums_worker_report(s);
 		node->event.type = THREAD_YIELD;
 		node->event.yield_params.context = ctx->pid;
 		node->event.yield_params.scheduler_params = w->stop_param;
-		spin_lock(&cl->lock);
 	}
 	prepare_suspend_context(ctx);
 	list_add_tail(&ctx->list, &cl->queue);
 	ums_worker_set_parent(w, NULL);
-	spin_unlock(&cl->lock);
-	if (s)
-		spin_unlock(&s->lock);
+	ums_worker_unlock_both(w, s);
 
 	/* From here on it may be executed: it is not asleep, but will look. */
 	w->stop = UMS_STOP_NONE;
@@ -249,7 +274,6 @@ static struct ums_scheduler *ums_worker_report_last(struct ums_worker *w)
  */
 void ums_worker_end(struct ums_worker *w)
 {
-	struct ums_complist *cl = w->complist;
 	struct ums_context *ctx = &w->context;
 	struct ums_scheduler *s = NULL;
 	struct ums_scheduler *parent;
@@ -259,9 +283,7 @@ void ums_worker_end(struct ums_worker *w)
 	ums_context_pool_remove(ctx);
 
 	rcu_read_lock();
-	parent = ums_worker_lock(w);
-	if (parent)
-		spin_lock(&cl->lock);
+	parent = ums_worker_lock_both(w);
 	w->dead = true;
 	ums_worker_drop_member(w);
 	if (ctx->state == CONTEXT_IDLE) {
@@ -271,9 +293,7 @@ void ums_worker_end(struct ums_worker *w)
 		ums_event_terminated(ums_worker_report(s), ctx->pid);
 	}
 	ums_worker_set_parent(w, NULL);
-	if (parent)
-		spin_unlock(&cl->lock);
-	ums_worker_unlock(w, parent);
+	ums_worker_unlock_both(w, parent);
 
 	if (!s)
 		s = ums_worker_report_last(w);

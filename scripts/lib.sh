@@ -84,6 +84,10 @@ step() {
 	printf '%-56s %4d s%s\n' "$what" $((SECONDS - start)) \
 		"$([ "$rc" = 0 ] || echo "  failed")" >&2
 	if [ "$rc" != 0 ]; then
+		# A step that ended with one clear line has said it all.
+		if tail -n 1 "$file" | grep "^${0##*/}: " >&2; then
+			return "$rc"
+		fi
 		tail -n 25 "$file" | sed 's/^/    /' >&2
 		note "log: $file"
 	fi

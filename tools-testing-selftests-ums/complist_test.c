@@ -484,6 +484,93 @@ TEST_F_TIMEOUT(complist, interrupted_wakeup_is_passed_on, LONG_TEST)
 	EXPECT_NO_NOTES();
 }
 
+static void run_until_told(struct ums_sched *sched)
+{
+	struct ums_event event;
+	int context;
+
+	while ((context = ums_dequeue(sched->fd, sched->clist)) > 0)
+		CHECK_EQ(0, ums_run_once(sched->fd, context, &event));
+	/* The list is deleted when the worker is joined. */
+	CHECK(context == -EIDRM || context == -EINVAL);
+	CHECK_EQ(0, ums_exit(sched->fd));
+}
+
+/* Fault caught: a worker that has been joined still keeps its list. */
+TEST_F_TIMEOUT(complist, delete_after_join, LONG_TEST)
+{
+	for (int i = 0; i < 300; i++) {
+		struct ums_sched sched = {
+			.fn = run_until_told, .cpu = -1, .fd = self->fd,
+			.clist = self->clist,
+		};
+
+		ASSERT_EQ(0, ums_worker_create(&self->workers[0], self->fd,
+					       self->clist, ums_work_return));
+		ASSERT_EQ(0, ums_sched_start(&sched));
+		pthread_join(self->workers[0].thread, NULL);
+		ASSERT_EQ(0, ums_delete(self->fd, self->clist));
+		pthread_join(sched.thread, NULL);
+		self->clist = ums_create(self->fd);
+		ASSERT_LT(0, self->clist);
+	}
+	EXPECT_NO_NOTES();
+}
+
+struct give_back {
+	int fd;
+	int clist;
+	atomic_ulong faults;
+};
+
+/* Dequeues to where nothing can be written, all the time. */
+static void *take_and_give_back(void *arg)
+{
+	struct give_back *give = arg;
+	struct ums_dequeue_clist *dq;
+	int ret;
+
+	dq = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+		  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHECK(dq != MAP_FAILED);
+	dq->clist = give->clist;
+	CHECK_EQ(0, mprotect(dq, 4096, PROT_READ));
+	CHECK_EQ(0, ums_become_sched(give->fd, give->clist));
+	do {
+		ret = ums_call(give->fd, IOCTL_DEQUEUE_UMS_CLIST,
+			       (uintptr_t)dq);
+		give->faults += ret == -EFAULT;
+	} while (ret == -EFAULT);
+	CHECK(ret == -EIDRM || ret == -EINVAL);
+	return NULL;
+}
+
+/* Fault caught: what a failed dequeue gives back is lost, or wakes nobody. */
+TEST_F_TIMEOUT(complist, give_back_race, LONG_TEST)
+{
+	struct give_back give = { .fd = self->fd, .clist = self->clist };
+	struct ums_run run = {
+		.fd = self->fd, .clist = self->clist,
+		.workers = self->workers, .nr_workers = 3, .live = 3,
+	};
+	pthread_t thread;
+
+	for (int i = 0; i < 3; i++) {
+		self->workers[i].granted = 0;
+		self->workers[i].value = RACE_LOOPS / 2;
+		START(i, ums_work_yield);
+	}
+	ASSERT_EQ(0, pthread_create(&thread, NULL, take_and_give_back, &give));
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	EXPECT_EQ(0, ums_schedule(&run));
+	pthread_join(thread, NULL);
+	TH_LOG("given back %lu times", GET(give.faults));
+	EXPECT_LT(0, GET(give.faults));
+	EXPECT_EQ(3 * (RACE_LOOPS / 2), GET(run.yields));
+	EXPECT_SETTLED(&run);
+	EXPECT_NO_NOTES();
+}
+
 struct delete_race {
 	int fd;
 	atomic_int clist;

@@ -10,7 +10,12 @@ enum end_kind {
 	END_EXEC, END_WORKER_EXEC, END_SCHED_EXEC,
 };
 
+/*
+ * The test itself keeps the device open: the kernel switches preempt notifiers
+ * on for the first user and off after the last, which takes its time.
+ */
 FIXTURE(ending) {
+	int fd;
 	int trees;
 };
 
@@ -52,18 +57,16 @@ FIXTURE_VARIANT_ADD(ending, execve_inherit_by_scheduler) {
 
 FIXTURE_SETUP(ending)
 {
-	int fd;
-
-	fd = ums_open();
-	if (ums_no_device(fd))
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
 		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, fd);
-	close(fd);
+	ASSERT_LE(0, self->fd);
 	self->trees = ums_count_entries(UMS_PROC);
 }
 
 FIXTURE_TEARDOWN(ending)
 {
+	close(self->fd);
 }
 
 static struct {

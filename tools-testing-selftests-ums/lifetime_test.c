@@ -256,6 +256,100 @@ TEST_F(lifetime, copies_of_other_processes_do_not_count)
 	EXPECT_NO_NOTES();
 }
 
+/*
+ * The opener's own close counts, though the closing thread is itself in UMS and
+ * a child has the descriptor still.
+ */
+TEST_F(lifetime, tree_goes_although_child_has_copy)
+{
+	int pipes[2], up[2], status;
+	pid_t opener, pids[2];
+	char byte;
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(0, pipe(up));
+	opener = fork();
+	ASSERT_LE(0, opener);
+	if (!opener) {
+		int fd;
+
+		close(self->fd);
+		close(pipes[1]);
+		fd = ums_open();
+		if (fd < 0 || ums_become_sched(fd, ums_create(fd)))
+			_exit(1);
+		pids[0] = getpid();
+		pids[1] = fork();
+		if (!pids[1]) {
+			/* Holds the copy until the test is over. */
+			(void)!read(pipes[0], &byte, 1);
+			_exit(0);
+		}
+		if (write(up[1], pids, sizeof(pids)) != sizeof(pids))
+			_exit(2);
+		/* Once closed by its thread, once by its death. */
+		close(fd);
+		if (ums_exists(UMS_PROC "/%d", getpid()))
+			_exit(3);
+		fd = ums_open();
+		if (fd < 0 || ums_become_sched(fd, ums_create(fd)))
+			_exit(4);
+		if (!fork()) {
+			(void)!read(pipes[0], &byte, 1);
+			_exit(0);
+		}
+		_exit(0);
+	}
+	close(pipes[0]);
+	ASSERT_EQ(sizeof(pids), read(up[0], pids, sizeof(pids)));
+	status = ums_wait_child(opener);
+	EXPECT_EQ(0, status);
+	EXPECT_TRUE(WAIT_FOR(!ums_exists(UMS_PROC "/%d", opener)));
+	close(pipes[1]);
+}
+
+static void read_pipe(struct ums_worker *worker)
+{
+	char byte;
+
+	worker->stage = 1;
+	CHECK_EQ(1, read(worker->value, &byte, 1));
+	worker->stage = 2;
+}
+
+static void exec_until_close(struct ums_sched *sched)
+{
+	CHECK_EQ(-ENODEV, ums_exec(sched->fd, ums_dequeue(sched->fd,
+							  sched->clist)));
+	sched->stage = 1;
+}
+
+/* A worker that sleeps in a call leaves when that is over, and only then. */
+TEST_F(lifetime, worker_sleeps_through_close)
+{
+	struct ums_sched sched = {
+		.fn = exec_until_close, .cpu = -1, .fd = self->fd,
+		.clist = self->clist,
+	};
+	int pipes[2];
+
+	ASSERT_EQ(0, pipe(pipes));
+	self->workers[0].value = pipes[0];
+	START(0, read_pipe);
+	ASSERT_EQ(0, ums_sched_start(&sched));
+	ASSERT_TRUE(WAIT_FOR(self->workers[0].stage == 1 &&
+			     ums_is_parked(TID(0))));
+	close(self->fd);
+	ASSERT_TRUE(WAIT_FOR(sched.stage == 1));
+	pthread_join(sched.thread, NULL);
+	EXPECT_EQ(-EBUSY, ums_open());
+	EXPECT_EQ(1, GET(self->workers[0].stage));
+	ASSERT_EQ(1, write(pipes[1], "x", 1));
+	pthread_join(self->workers[0].thread, NULL);
+	EXPECT_TRUE(WAIT_FOR((self->fd = ums_open()) >= 0));
+	EXPECT_NO_NOTES();
+}
+
 struct own_table {
 	int fd;
 	int clist;

@@ -603,6 +603,63 @@ TEST_F(procfs, links_go_with_scheduler)
 	EXPECT_NO_NOTES();
 }
 
+struct link_race {
+	struct ums_gate gate;
+	struct ums_worker *worker;
+	unsigned long loops;
+	char info[128];
+	char link[128];
+};
+
+static void spin_and_yield(struct ums_worker *worker)
+{
+	for (;;) {
+		while (worker->stage != 1)
+			sched_yield();
+		worker->stage = 0;
+		ums_worker_yield(worker, 0);
+	}
+}
+
+static void *open_info_at_exec(void *arg)
+{
+	struct link_race *race = arg;
+
+	for (unsigned long i = 0; i < race->loops; i++) {
+		ums_gate_pass(&race->gate, 2, i);
+		if (i % 4)
+			ums_spin_us(i % 40);
+		CHECK(ums_info_number(race->info, "pid") > 0);
+		/* The worker runs by now, and no other link will ever change. */
+		CHECK(WAIT_FOR(!ums_exists("%s", race->link)));
+		race->worker->stage = 1;
+	}
+	return NULL;
+}
+
+/* Fault caught: an execution during the update leaves its link for good. */
+TEST_F_TIMEOUT(procfs, links_race, LONG_TEST)
+{
+	struct link_race race = {
+		.worker = &self->workers[0], .loops = RACE_LOOPS,
+	};
+	struct ums_event event;
+	pthread_t thread;
+
+	START(0, spin_and_yield);
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	ums_sched_info(race.info, getpid(), gettid());
+	snprintf(race.link, sizeof(race.link), "%s/%d", self->links, TID(0));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, open_info_at_exec, &race));
+	for (unsigned long i = 0; i < race.loops; i++) {
+		ASSERT_EQ(TID(0), ums_dequeue(self->fd, self->clist));
+		ums_gate_pass(&race.gate, 2, i);
+		ASSERT_EQ(0, ums_run_once(self->fd, TID(0), &event));
+	}
+	pthread_join(thread, NULL);
+	EXPECT_NO_NOTES();
+}
+
 /*
  * Lifetimes of open files.
  */

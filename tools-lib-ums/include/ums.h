@@ -385,7 +385,7 @@ ums_context_t get_next_ums_list_item(ums_context_t context);
  *
  * * ESRCH - the caller is not a scheduler, or there is no such worker.
  * * EBUSY - the worker is not dequeued: it runs, or is on its list.
- * * ENOMEM - the entry point has left more than 1024 events undelivered, or
+ * * ENOMEM - the entry point has left 1024 events undelivered or more, or
  *   there is no memory to keep one more.
  */
 int execute_ums_thread(ums_context_t context);
