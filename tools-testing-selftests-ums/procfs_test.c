@@ -608,7 +608,7 @@ struct link_race {
 	struct ums_worker *worker;
 	unsigned long loops;
 	char info[128];
-	char link[128];
+	char link[160];
 };
 
 static void spin_and_yield(struct ums_worker *worker)

@@ -87,11 +87,11 @@ static void getppid_step(void)
 	syscall(SYS_getppid);
 }
 
-static volatile int yield_stop;
+static int yield_stop;
 
 static void *yield_peer(void *arg)
 {
-	while (!yield_stop)
+	while (!__atomic_load_n(&yield_stop, __ATOMIC_RELAXED))
 		sched_yield();
 	return arg;
 }
@@ -216,7 +216,7 @@ int main(int argc, char **argv)
 
 	start_peer(yield_peer);
 	report("yield_pair", measure(yield_step));
-	yield_stop = 1;
+	__atomic_store_n(&yield_stop, 1, __ATOMIC_RELAXED);
 
 	start_peer(futex_peer);
 	report("futex_pair", measure(futex_step));
