@@ -198,6 +198,8 @@ void ums_context_queue_work(struct ums_context *ctx)
  *
  * Such a context leaves at the thread's next return to user mode after a
  * context switch, or when the work is queued.
+ *
+ * Return: whether it is.
  */
 bool ums_context_stale(struct ums_context *ctx)
 {

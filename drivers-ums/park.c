@@ -127,6 +127,8 @@ void ums_park_unrestart(struct ums_worker *w)
  * @w: its worker
  *
  * Then it did its work the first time, and goes on parking.
+ *
+ * Return: whether it has.
  */
 bool ums_park_restarted(struct ums_worker *w)
 {

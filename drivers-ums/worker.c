@@ -106,7 +106,9 @@ err_free:
  * @data: the device
  * @pid: its context
  *
- * Called under rcu_read_lock().  Return: the worker or NULL.
+ * Called under rcu_read_lock().
+ *
+ * Return: the worker or NULL.
  */
 struct ums_worker *ums_worker_find(struct ums_data *data, pid_t pid)
 {
