@@ -5,6 +5,9 @@
 #include "../kselftest_harness.h"
 #include "ums_test.h"
 
+/* Hundreds of processes come and go, a second each on a slow debug kernel. */
+#define ENDING_TEST	(2 * LONG_TEST)
+
 enum end_kind {
 	END_EXIT, END_WORKER_EXIT, END_SCHED_EXIT, END_KILL,
 	END_EXEC, END_WORKER_EXEC, END_SCHED_EXEC,
@@ -25,17 +28,17 @@ FIXTURE_VARIANT(ending) {
 	int loops;
 };
 
-FIXTURE_VARIANT_ADD(ending, exit_group) { END_EXIT, false, 1000 };
+FIXTURE_VARIANT_ADD(ending, exit_group) { END_EXIT, false, 500 };
 
 FIXTURE_VARIANT_ADD(ending, exit_group_by_worker) {
-	END_WORKER_EXIT, false, 500,
+	END_WORKER_EXIT, false, 250,
 };
 
 FIXTURE_VARIANT_ADD(ending, exit_group_by_scheduler) {
-	END_SCHED_EXIT, false, 500,
+	END_SCHED_EXIT, false, 250,
 };
 
-FIXTURE_VARIANT_ADD(ending, kill) { END_KILL, false, 1000 };
+FIXTURE_VARIANT_ADD(ending, kill) { END_KILL, false, 500 };
 
 FIXTURE_VARIANT_ADD(ending, execve) { END_EXEC, false, 170 };
 
@@ -187,7 +190,7 @@ static void live_and_end(unsigned int seed)
 }
 
 /* Fault caught: anything at all that stays, blocks the end or crashes. */
-TEST_F_TIMEOUT(ending, at_random_points, LONG_TEST)
+TEST_F_TIMEOUT(ending, at_random_points, ENDING_TEST)
 {
 	unsigned long loops = ums_loops(variant->loops);
 	int status;
