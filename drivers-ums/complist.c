@@ -4,15 +4,29 @@
  * dequeued.
  */
 
+#include <linux/anon_inodes.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/poll.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "ums.h"
 
+/* Nobody is told of these any more. */
+void ums_complist_drop_corpses(struct list_head *corpses)
+{
+	struct ums_event_node *node, *next;
+
+	list_for_each_entry_safe(node, next, corpses, list)
+		free_ums_event(node);
+}
+
 static void ums_complist_release(struct kref *ref)
 {
 	struct ums_complist *cl = container_of(ref, struct ums_complist, ref);
 
+	ums_complist_drop_corpses(&cl->corpses);
 	kfree_rcu(cl, rcu);
 }
 
@@ -61,6 +75,7 @@ int create_ums_complist(struct ums_data *data, __s32 __user *uid)
 	kref_init(&cl->ref);
 	spin_lock_init(&cl->lock);
 	INIT_LIST_HEAD(&cl->queue);
+	INIT_LIST_HEAD(&cl->corpses);
 	init_waitqueue_head(&cl->wait_q);
 
 	/* The id is reserved, and unknown until its owner can know it. */
@@ -134,6 +149,12 @@ int delete_ums_complist(struct ums_data *data, int id)
 	return ret;
 }
 
+/* Has @cl something to dequeue?  Looked at without its lock. */
+bool ums_complist_ready(struct ums_complist *cl)
+{
+	return !list_empty(&cl->queue) || !list_empty(&cl->corpses);
+}
+
 /**
  * ums_complist_wake - workers were put on a completion list
  * @cl: the list, not locked
@@ -148,6 +169,58 @@ void ums_complist_wake(struct ums_complist *cl, int count)
 		wake_up_interruptible_nr(&cl->wait_q, count);
 }
 
+static __poll_t ums_complist_poll(struct file *file,
+				  struct poll_table_struct *wait)
+{
+	struct ums_complist *cl = file->private_data;
+	__poll_t mask = 0;
+
+	poll_wait(file, &cl->wait_q, wait);
+	/* Pairs with the barrier in ums_complist_wake(). */
+	smp_mb();
+	if (ums_complist_ready(cl))
+		mask |= EPOLLIN | EPOLLRDNORM;
+	if (READ_ONCE(cl->deleted) || READ_ONCE(cl->closed))
+		mask |= EPOLLHUP;
+	return mask;
+}
+
+static int ums_complist_fd_release(struct inode *inode, struct file *file)
+{
+	ums_complist_put(file->private_data);
+	return 0;
+}
+
+static const struct file_operations ums_complist_fops = {
+	.owner		= THIS_MODULE,
+	.poll		= ums_complist_poll,
+	.release	= ums_complist_fd_release,
+};
+
+/**
+ * open_ums_complist - IOCTL_UMS_CLIST_FD
+ * @data: the caller's device
+ * @id: the list
+ *
+ * The descriptor holds the list's memory and the module, but neither the list
+ * nor the device.
+ *
+ * Return: a descriptor, -EINVAL for the list, -EMFILE, -ENFILE, -ENOMEM.
+ */
+int open_ums_complist(struct ums_data *data, int id)
+{
+	struct ums_complist *cl = ums_complist_get(data, id);
+	int fd;
+
+	if (!cl)
+		return -EINVAL;
+	fd = anon_inode_getfd("[ums-clist]", &ums_complist_fops, cl,
+			      O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		ums_complist_put(cl);
+	return fd;
+}
+
 /* The device was closed: whoever waits for a worker returns. */
 void ums_complist_close(struct ums_data *data)
 {
@@ -155,8 +228,10 @@ void ums_complist_close(struct ums_data *data)
 	unsigned long id;
 
 	rcu_read_lock();
-	xa_for_each(&data->comp_lists, id, cl)
+	xa_for_each(&data->comp_lists, id, cl) {
+		WRITE_ONCE(cl->closed, true);
 		wake_up_all(&cl->wait_q);
+	}
 	rcu_read_unlock();
 }
 

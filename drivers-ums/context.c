@@ -4,14 +4,18 @@
  *
  * All parking and all leaving of living threads happens in one place, the task
  * work of the context, which runs when the thread is about to return to user
- * mode.  IOCTL_ENTER_UMS, IOCTL_UMS_YIELD and IOCTL_EXIT_UMS only mark the
- * context and queue the work.  So a call that parks has long returned its value
- * and cannot be restarted into a second yield, and a parked thread's user
- * registers are complete, whatever brought it into the kernel.
+ * mode.  IOCTL_ENTER_UMS, IOCTL_UMS_YIELD, IOCTL_EXIT_UMS and the end of a sleep
+ * only mark the context and queue the work.  So a call that parks has long
+ * returned its value and cannot be restarted into a second yield, and a parked
+ * thread's user registers are complete, whatever brought it into the kernel.
+ * There is one exception, see ums_park_before_call().
  *
- * UMS_WORK_QUEUED owns the callback_head: who sets it may queue the work.  The
- * work clears it first; a context that leaves sets it for good, and nobody can
- * queue the work of a context that is about to be freed.
+ * The work has two callback_heads, one for the thread itself and one for the
+ * others.  UMS_WORK_QUEUED and UMS_KICK_QUEUED own them: who sets the bit may
+ * queue the work, which clears it first.  A context that leaves sets both for
+ * good, and nobody can queue the work of a context that is about to be freed.
+ * Between setting the bit and queueing there is a moment: a thread on its way to
+ * user mode must not find that somebody else has set its bit.
  *
  * A thread that dies without a word is noticed by its preempt notifier in its
  * last schedule().  Nothing can be done there, under the run queue's lock, so
@@ -165,7 +169,7 @@ void ums_context_close_all(struct rhashtable *pool)
 	while ((ctx = rhashtable_walk_next(&iter))) {
 		if (IS_ERR(ctx))	/* resized: it starts over */
 			continue;
-		ums_context_queue_work(ctx);
+		ums_context_kick(ctx);
 		ums_context_notify(ctx);
 	}
 	rhashtable_walk_stop(&iter);
@@ -179,8 +183,8 @@ pid_t current_context_pid(void)
 }
 
 /**
- * ums_context_queue_work - have a thread look at its context
- * @ctx: whose; kept from being freed by RCU, or the caller's own
+ * ums_context_queue_work - have the calling thread look at its context
+ * @ctx: its own
  *
  * The work runs before the thread executes another instruction in user mode.
  */
@@ -190,6 +194,21 @@ void ums_context_queue_work(struct ums_context *ctx)
 		return;
 	/* It only fails for a thread that is as good as dead. */
 	task_work_add(ctx->task, &ctx->work, TWA_RESUME);
+}
+
+/**
+ * ums_context_kick - have another thread look at its context
+ * @ctx: whose; kept from being freed by RCU
+ *
+ * The work runs soon, if the thread is in user mode.
+ */
+void ums_context_kick(struct ums_context *ctx)
+{
+	/* The thread may wait for the end of this, in ums_context_leave(). */
+	preempt_disable();
+	if (!test_and_set_bit(UMS_KICK_QUEUED, &ctx->flags))
+		task_work_add(ctx->task, &ctx->kick, TWA_RESUME);
+	preempt_enable();
 }
 
 /**
@@ -234,6 +253,11 @@ static void ums_context_leave(struct ums_context *ctx)
 	/* Queued again meanwhile: that run leaves. */
 	if (test_and_set_bit(UMS_WORK_QUEUED, &ctx->flags))
 		return;
+	/* Another CPU is about to queue it: go on until that has happened. */
+	if (test_and_set_bit(UMS_KICK_QUEUED, &ctx->flags)) {
+		task_work_add(current, &ctx->work, TWA_RESUME);
+		return;
+	}
 
 	preempt_disable();
 	preempt_notifier_unregister(&ctx->notifier);
@@ -262,21 +286,25 @@ static void ums_context_work_after(struct callback_head *work)
 	ums_context_queue_work(ctx);
 }
 
-static void ums_context_work(struct callback_head *work)
+/* @bit: which of the works this is */
+static void ums_context_look(struct ums_context *ctx, int bit)
 {
-	struct ums_context *ctx = container_of(work, struct ums_context, work);
 	bool again = false;
 
 	/* Release: task_work_run() has read the next work from this one. */
-	clear_bit_unlock(UMS_WORK_QUEUED, &ctx->flags);
+	clear_bit_unlock(bit, &ctx->flags);
 	/*
-	 * Pairs with test_and_set_bit() in ums_context_queue_work(): either
-	 * that queues the work again, or what it was queued for is seen below.
+	 * Pairs with test_and_set_bit() in ums_context_queue_work() and
+	 * ums_context_kick(): either that queues the work again, or what it was
+	 * queued for is seen below.
 	 */
 	smp_mb__after_atomic();
 
-	/* It parks no more; the reaper follows. */
-	if (current->flags & PF_EXITING)
+	/*
+	 * It parks no more; the reaper follows.  An execve() may run task work
+	 * half-way, when no other thread is left that could execute this one.
+	 */
+	if (current->flags & PF_EXITING || current->in_execve)
 		return;
 
 	if (ctx->kind == UMS_WORKER && !ums_context_must_leave(ctx))
@@ -287,7 +315,22 @@ static void ums_context_work(struct callback_head *work)
 	} else if (again && !test_and_set_bit(UMS_WORK_QUEUED, &ctx->flags)) {
 		init_task_work(&ctx->work, ums_context_work_after);
 		task_work_add(current, &ctx->work, TWA_RESUME);
+	} else if (again) {
+		/* It comes next, and has to see what is in its way, too. */
+		set_thread_flag(TIF_NOTIFY_SIGNAL);
 	}
+}
+
+static void ums_context_work(struct callback_head *work)
+{
+	ums_context_look(container_of(work, struct ums_context, work),
+			 UMS_WORK_QUEUED);
+}
+
+static void ums_context_kicked(struct callback_head *work)
+{
+	ums_context_look(container_of(work, struct ums_context, kick),
+			 UMS_KICK_QUEUED);
 }
 
 /**
@@ -324,9 +367,11 @@ static void ums_sched_in(struct preempt_notifier *notifier, int cpu)
 {
 	struct ums_context *ctx = container_of(notifier, struct ums_context,
 					       notifier);
-	bool away = ctx->kind == UMS_WORKER && READ_ONCE(to_worker(ctx)->away);
+	bool back = ctx->kind == UMS_WORKER &&
+		    (READ_ONCE(to_worker(ctx)->away) ||
+		     READ_ONCE(ctx->state) == CONTEXT_BLOCKED);
 
-	if (unlikely(away || ums_context_stale(ctx)) &&
+	if (unlikely(back || ums_context_stale(ctx)) &&
 	    !(current->flags & PF_EXITING))
 		ums_context_queue_work(ctx);
 }
@@ -340,6 +385,8 @@ static void ums_sched_out(struct preempt_notifier *notifier,
 
 	if (unlikely(READ_ONCE(current->__state) == TASK_DEAD))
 		irq_work_queue(&ctx->exit_irq_work);
+	else if (ctx->kind == UMS_WORKER && !task_is_runnable(current))
+		ums_worker_block(to_worker(ctx));
 }
 
 static struct preempt_ops ums_preempt_ops = {
@@ -385,7 +432,7 @@ int ums_context_init(struct ums_context *ctx, struct ums_data *data,
 
 	ctx->state = CONTEXT_RUNNING;
 	/* Nobody queues the work before ums_context_attach(). */
-	ctx->flags = BIT(UMS_WORK_QUEUED);
+	ctx->flags = BIT(UMS_WORK_QUEUED) | BIT(UMS_KICK_QUEUED);
 	ctx->task = get_task_struct(current);
 	ctx->pid = current_context_pid();
 	ctx->proc_pid = task_pid_nr(current);
@@ -393,6 +440,7 @@ int ums_context_init(struct ums_context *ctx, struct ums_data *data,
 	get_file(data->file);
 	INIT_LIST_HEAD(&ctx->list);
 	init_task_work(&ctx->work, ums_context_work);
+	init_task_work(&ctx->kick, ums_context_kicked);
 	ctx->exit_irq_work = IRQ_WORK_INIT_HARD(ums_context_died);
 	preempt_notifier_init(&ctx->notifier, &ums_preempt_ops);
 
@@ -413,7 +461,8 @@ void ums_context_attach(struct ums_context *ctx)
 	preempt_notifier_register(&ctx->notifier);
 	preempt_enable();
 
-	clear_bit_unlock(UMS_WORK_QUEUED, &ctx->flags);
+	clear_bit(UMS_WORK_QUEUED, &ctx->flags);
+	clear_bit_unlock(UMS_KICK_QUEUED, &ctx->flags);
 	/*
 	 * Pairs with smp_mb() in ums_data_close(): either the walk there finds
 	 * the context and can queue its work, or this sees the device closed.
@@ -451,12 +500,13 @@ static void ums_context_free_rcu(struct rcu_head *head)
 	struct ums_context *ctx = container_of(head, struct ums_context,
 					       rcu_head);
 
+	if (ctx->kind == UMS_SCHEDULER) {
+		ums_scheduler_free(to_scheduler(ctx));
+		return;
+	}
 	if (ctx->task)
 		put_task_struct(ctx->task);
-	if (ctx->kind == UMS_WORKER)
-		kfree(to_worker(ctx));
-	else
-		kfree(to_scheduler(ctx));
+	kfree(to_worker(ctx));
 }
 
 /**
@@ -499,6 +549,21 @@ void ums_context_notify(struct ums_context *ctx)
 }
 
 /**
+ * set_context_state - a context starts or stops running
+ * @ctx: see ums_context.state for who may
+ * @state: its new state
+ *
+ * What the state stands for is stored before.
+ */
+void set_context_state(struct ums_context *ctx, enum ums_context_state state)
+{
+	if (ctx->kind == UMS_WORKER)
+		ums_worker_account(to_worker(ctx));
+	/* Pairs with whoever acquires the state, for its parent or cause. */
+	smp_store_release(&ctx->state, state);
+}
+
+/**
  * prepare_suspend_context - a context stops running
  * @ctx: a worker's under ums_worker_lock(), a scheduler's from its own thread
  */
@@ -523,15 +588,34 @@ void prepare_switch_context(struct ums_context *from, struct ums_context *to)
 }
 
 /**
+ * ums_deadline - when a wait that begins now times out
+ * @deadline: where it goes
+ * @timeout_ns: how long, in nanoseconds
+ *
+ * Return: @deadline, or NULL for 0, that is never.
+ */
+ktime_t *ums_deadline(ktime_t *deadline, u64 timeout_ns)
+{
+	ktime_t timeout = min_t(u64, timeout_ns, KTIME_MAX);
+
+	if (!timeout)
+		return NULL;
+	*deadline = ktime_add_safe(ktime_get(), timeout);
+	return deadline;
+}
+
+/**
  * ums_context_wait - a scheduler waits
  * @ctx: its context
  * @done: what for; looked at without locks
+ * @deadline: how long, or NULL
  *
- * Return: 0, -ENODEV if the device was closed, -EINTR for a signal.
+ * Return: 0, -ENODEV if the device was closed, -EINTR for a signal, -ETIMEDOUT.
  */
 int ums_context_wait(struct ums_context *ctx,
-		     bool (*done)(struct ums_context *ctx))
+		     bool (*done)(struct ums_context *ctx), ktime_t *deadline)
 {
+	bool expired = false;
 	int ret = 0;
 
 	prepare_suspend_context(ctx);
@@ -548,7 +632,13 @@ int ums_context_wait(struct ums_context *ctx,
 			ret = -EINTR;
 			break;
 		}
-		schedule();
+		if (expired) {
+			ret = -ETIMEDOUT;
+			break;
+		}
+		expired = !schedule_hrtimeout_range(deadline,
+						    current->timer_slack_ns,
+						    HRTIMER_MODE_ABS);
 	}
 	__set_current_state(TASK_RUNNING);
 	set_context_state(ctx, CONTEXT_RUNNING);

@@ -32,6 +32,9 @@
 /* How long a close waits for the other threads to leave UMS. */
 #define UMS_CLOSE_TIMEOUT	(HZ / 20)
 
+/* The flags with which a scheduler may enter. */
+#define UMS_SCHED_FLAGS		(ENTER_UMS_BLOCK_EVENTS | ENTER_UMS_KEEP)
+
 struct workqueue_struct *ums_wq;
 
 /* The ums_data of each process that has one, by its thread group id. */
@@ -79,6 +82,7 @@ static int ums_data_retire(struct ums_data *data)
 		if (ums_is_opener(data))
 			return -EBUSY;
 		WRITE_ONCE(data->closed, true);
+		ums_complist_close(data);
 	}
 	/* Pairs with smp_mb__after_atomic() in ums_context_init(). */
 	smp_mb();
@@ -272,17 +276,19 @@ static int ums_enter(struct ums_data *data, struct ums_enter __user *uargs)
 
 	if (copy_from_user(&args, uargs, sizeof(args)))
 		return -EFAULT;
-	if (args.flags || args.reserved)
+	if (args.reserved)
 		return -EINVAL;
 	if (ctx)
 		return ums_context_stale(ctx) ? ums_leave_stale(ctx) : -EEXIST;
 
 	switch (args.mode) {
 	case ENTER_UMS_SCHED:
-		return args.cookie ? -EINVAL :
-				     enter_ums_scheduler_mode(data, &args);
+		if (args.cookie || args.flags & ~UMS_SCHED_FLAGS)
+			return -EINVAL;
+		return enter_ums_scheduler_mode(data, &args);
 	case ENTER_UMS_WORK:
-		return enter_ums_worker_mode(data, &args);
+		return args.flags ? -EINVAL :
+				    enter_ums_worker_mode(data, &args);
 	default:
 		return -EINVAL;
 	}
@@ -312,13 +318,17 @@ static long ums_scheduler_ioctl(struct ums_scheduler *s, unsigned int cmd,
 
 	switch (cmd) {
 	case IOCTL_UMS_SCHED_DQEVENT:
-		return dequeue_ums_sched_event(s, argp);
+		return dequeue_ums_sched_event(s, argp, 0);
 	case IOCTL_DEQUEUE_UMS_CLIST:
 		return dequeue_ums_complist(s, argp);
 	case IOCTL_NEXT_UMS_CTX_LIST:
 		return next_ums_context(s, ums_id_arg(arg));
 	case IOCTL_EXEC_UMS_CTX:
-		return exec_ums_context(s, ums_id_arg(arg));
+		return exec_ums_context(s, ums_id_arg(arg), 0);
+	case IOCTL_UMS_RUN:
+		return run_ums_context(s, argp);
+	case IOCTL_UMS_DEQUEUE:
+		return dequeue_ums_ready(s, argp);
 	default:
 		return -ENOTTY;
 	}
@@ -329,6 +339,7 @@ static long ums_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	struct ums_data *data = file->private_data;
 	void __user *argp = (void __user *)arg;
 	struct ums_context *ctx;
+	int ret;
 
 	if (!ums_is_opener(data))
 		return -EIO;
@@ -339,9 +350,13 @@ static long ums_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	if (ctx && ctx->data != data)
 		ctx = NULL;
 
-	if (ctx && ctx->kind == UMS_WORKER &&
-	    ums_park_restarted(to_worker(ctx)))
-		return ums_park_call(to_worker(ctx), UMS_STOP_NONE);
+	if (ctx && ctx->kind == UMS_WORKER) {
+		if (ums_park_restarted(to_worker(ctx)))
+			return ums_park_call(to_worker(ctx), 0);
+		ret = ums_park_before_call(to_worker(ctx));
+		if (ret)
+			return ret;
+	}
 
 	switch (cmd) {
 	case IOCTL_CREATE_UMS_CLIST:
@@ -354,6 +369,8 @@ static long ums_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case IOCTL_DEQUEUE_UMS_CLIST:
 	case IOCTL_NEXT_UMS_CTX_LIST:
 	case IOCTL_EXEC_UMS_CTX:
+	case IOCTL_UMS_RUN:
+	case IOCTL_UMS_DEQUEUE:
 		if (!ctx || ctx->kind != UMS_SCHEDULER)
 			return -ESRCH;
 		return ums_scheduler_ioctl(to_scheduler(ctx), cmd, arg);
@@ -361,8 +378,18 @@ static long ums_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		if (!ctx || ctx->kind != UMS_WORKER)
 			return -ESRCH;
 		return ums_worker_yield(to_worker(ctx), arg);
+	case IOCTL_UMS_SWITCH:
+		if (!ctx || ctx->kind != UMS_WORKER)
+			return -ESRCH;
+		return switch_ums_context(to_worker(ctx), ums_id_arg(arg));
 	case IOCTL_EXIT_UMS:
 		return ctx ? ums_exit(ctx) : -ESRCH;
+	case IOCTL_UMS_CLIST_FD:
+		return open_ums_complist(data, ums_id_arg(arg));
+	case IOCTL_UMS_QUERY:
+		return query_ums_worker(data, argp);
+	case IOCTL_UMS_PREEMPT:
+		return preempt_ums_worker(data, ums_id_arg(arg));
 	default:
 		return -ENOTTY;
 	}
@@ -417,11 +444,12 @@ static void __exit ums_cleanup(void)
 	misc_deregister(&ums_misc);
 	ums_notifiers_off();
 	/* Waits for a work item that dropped the last reference, */
-	destroy_workqueue(ums_wq);
+	flush_workqueue(ums_wq);
 	/* for threads on their way out of ums_context_deinit(), */
 	synchronize_rcu_tasks();
-	/* and for ums_context_free_rcu(). */
+	/* for ums_context_free_rcu(), and for ums_scheduler_free_work(). */
 	rcu_barrier();
+	destroy_workqueue(ums_wq);
 	ums_proc_destroy();
 	ums_scheduling_cache_destroy();
 }

@@ -45,6 +45,28 @@ void ums_event_terminated(struct ums_event_node *node, pid_t worker)
 	node->event.end_params.context = worker;
 }
 
+/* Make @node report that @worker sleeps. */
+void ums_event_blocked(struct ums_event_node *node, pid_t worker, int cause)
+{
+	node->event.type = THREAD_BLOCKED;
+	node->event.blocked_params.context = worker;
+	node->event.blocked_params.cause = cause;
+}
+
+/* Make @node report why @w, the calling thread's own, stops. */
+void ums_event_stopped(struct ums_event_node *node, struct ums_worker *w,
+		       u32 why)
+{
+	if (why == UMS_READY_PREEMPTED) {
+		node->event.type = THREAD_PREEMPTED;
+		node->event.preempted_params.context = w->context.pid;
+		return;
+	}
+	node->event.type = THREAD_YIELD;
+	node->event.yield_params.context = w->context.pid;
+	node->event.yield_params.scheduler_params = w->stop_param;
+}
+
 /**
  * enqueue_ums_sched_event - give a scheduler an event to read
  * @s: the scheduler; its lock is held
@@ -66,29 +88,39 @@ void enqueue_ums_sched_event(struct ums_scheduler *s,
 	s->nr_events++;
 }
 
-static bool ums_event_waiting(struct ums_context *ctx)
+/* Has the calling scheduler an event to read? */
+bool ums_event_waiting(struct ums_context *ctx)
 {
+	struct ums_scheduler *s = to_scheduler(ctx);
+
+	ums_scheduler_report_blocked(s);
 	/* Pairs with WRITE_ONCE() in list_add(); the list has one reader. */
-	return !list_empty(&to_scheduler(ctx)->event_q);
+	return !list_empty(&s->event_q);
 }
 
 /**
  * dequeue_ums_sched_event - IOCTL_UMS_SCHED_DQEVENT
  * @s: the calling scheduler
  * @uevent: where the event goes
+ * @timeout_ns: how long to wait for it, in nanoseconds; 0: for ever
  *
- * Return: 0, -EFAULT (the event is kept), -ENODEV, or -ERESTARTNOHAND, which
- * is EINTR for a program with a handler.
+ * Return: 0, -EFAULT (the event is kept), -ENODEV, -ETIMEDOUT, -EINTR with a
+ * timeout, or else -ERESTARTNOHAND, which is EINTR for a program with a
+ * handler.
  */
 int dequeue_ums_sched_event(struct ums_scheduler *s,
-			    struct ums_event __user *uevent)
+			    struct ums_event __user *uevent, u64 timeout_ns)
 {
 	struct ums_event_node *node;
+	ktime_t deadline;
 	int ret;
 
-	ret = ums_context_wait(&s->context, ums_event_waiting);
+	ret = ums_context_wait(&s->context, ums_event_waiting,
+			       ums_deadline(&deadline, timeout_ns));
+	if (ret == -EINTR && !timeout_ns)
+		ret = -ERESTARTNOHAND;
 	if (ret)
-		return ret == -EINTR ? -ERESTARTNOHAND : ret;
+		return ret;
 
 	spin_lock(&s->lock);
 	node = list_first_entry(&s->event_q, struct ums_event_node, list);

@@ -32,7 +32,7 @@
 #include "ums.h"
 
 /* How soon a worker is stopped that has come back to user mode unparked. */
-#define UMS_RETURN_DELAY	(50 * NSEC_PER_USEC)
+#define UMS_RETURN_DELAY	(10 * NSEC_PER_USEC)
 
 /* By how much a system call is restarted; 0 where it is not known. */
 #if defined(CONFIG_X86)
@@ -73,13 +73,13 @@ void ums_park_init(struct ums_worker *w)
 /**
  * ums_park_call - have the calling thread park on its way out of a call
  * @w: its worker
- * @stop: why
+ * @why: UMS_READY_*, or 0 if it is idle already
  *
  * Return: 0, what the call is to return.
  */
-int ums_park_call(struct ums_worker *w, enum ums_stop stop)
+int ums_park_call(struct ums_worker *w, u32 why)
 {
-	w->stop = stop;
+	w->stop = why;
 	w->in_call = true;
 	ums_context_queue_work(&w->context);
 	return 0;
@@ -223,6 +223,7 @@ static bool ums_worker_sleep(struct ums_worker *w)
 	bool signalled = w->masked;
 
 	WRITE_ONCE(w->away, false);
+	w->parking = true;
 	while (1) {
 		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
 		if (READ_ONCE(ctx->state) == CONTEXT_RUNNING ||
@@ -236,15 +237,18 @@ static bool ums_worker_sleep(struct ums_worker *w)
 		__set_current_state(TASK_RUNNING);
 		if (test_thread_flag(TIF_NOTIFY_SIGNAL)) {
 			clear_notify_signal();
+			w->parking = false;
 			return true;
 		}
 		if (ums_worker_dying() || !ums_worker_hold_signals(w)) {
 			ums_worker_go_away(w);
+			w->parking = false;
 			return false;
 		}
 		signalled = true;
 	}
 	__set_current_state(TASK_RUNNING);
+	w->parking = false;
 	ums_worker_unmask(w);
 	ums_park_unrestart(w);
 	/*
@@ -260,15 +264,42 @@ static bool ums_worker_sleep(struct ums_worker *w)
  * ums_worker_park - the worker's part of the task work
  * @w: the calling thread's own worker
  *
- * Stops if the worker was marked to stop, then sleeps unless it is running.
+ * Stops if there is a reason to, then sleeps unless the worker is running.
  *
  * Return: true if the work must be queued again, behind other task work.
  */
 bool ums_worker_park(struct ums_worker *w)
 {
-	if (w->stop != UMS_STOP_NONE)
+	if (READ_ONCE(w->context.state) != CONTEXT_IDLE) {
+		/* On its way out: that is what will be reported. */
+		if (ums_worker_dying())
+			return false;
 		ums_worker_stop(w);
+	}
 	return ums_worker_sleep(w);
+}
+
+/**
+ * ums_park_before_call - have a worker running before its call is looked at
+ * @w: the calling worker
+ *
+ * It may have blocked on its way into the call, in a stop by a tracer that sees
+ * system calls.  So that its scheduler sees both, it parks here already.
+ *
+ * Return: 0, or -ERESTARTNOINTR when it has to park, or stop, before.
+ */
+int ums_park_before_call(struct ums_worker *w)
+{
+	if (READ_ONCE(w->context.state) == CONTEXT_BLOCKED)
+		ums_worker_park(w);
+	if (READ_ONCE(w->context.state) == CONTEXT_RUNNING)
+		return 0;
+	/*
+	 * It could not, or this is the short time before the timer of a worker
+	 * that is away.
+	 */
+	ums_context_queue_work(&w->context);
+	return restart_syscall();
 }
 
 /**
@@ -278,16 +309,10 @@ bool ums_worker_park(struct ums_worker *w)
  *
  * The thread parks on its way back to user mode.
  *
- * Return: 0, or -ERESTARTNOINTR when it has to park, or stop, before.
+ * Return: 0.
  */
 int ums_worker_yield(struct ums_worker *w, u64 param)
 {
-	/* Only in the short time before the timer of a worker that is away. */
-	if (READ_ONCE(w->context.state) != CONTEXT_RUNNING) {
-		ums_context_queue_work(&w->context);
-		return restart_syscall();
-	}
-
 	w->stop_param = param;
-	return ums_park_call(w, UMS_STOP_YIELD);
+	return ums_park_call(w, UMS_READY_YIELDED);
 }

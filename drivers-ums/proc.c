@@ -95,13 +95,18 @@ static int ums_proc_context_create(struct ums_context *ctx,
 	return 0;
 }
 
+static const char * const ums_proc_states[] = {
+	[CONTEXT_RUNNING]	= "running",
+	[CONTEXT_IDLE]		= "idle",
+	[CONTEXT_BLOCKED]	= "blocked",
+};
+
 static void ums_proc_show_context(struct seq_file *m, struct ums_context *ctx,
 				  struct ums_complist *cl)
 {
 	seq_printf(m, "pid:\t%d\n", ctx->proc_pid);
 	seq_printf(m, "state:\t%s\n",
-		   READ_ONCE(ctx->state) == CONTEXT_RUNNING ? "running" :
-							      "idle");
+		   ums_proc_states[READ_ONCE(ctx->state)]);
 	seq_printf(m, "switches:\t%llu\n", READ_ONCE(ctx->switches));
 	seq_printf(m, "completion_list:\t%d\n", cl->id);
 }

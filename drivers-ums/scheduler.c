@@ -10,6 +10,42 @@
 
 #include "ums.h"
 
+/*
+ * A worker of this scheduler has blocked.  Which one, the scheduler sees for
+ * itself: by the time that this comes another one may be running, or none.
+ */
+static void ums_scheduler_notice(struct irq_work *work)
+{
+	struct ums_scheduler *s = container_of(work, struct ums_scheduler,
+					       block_irq_work);
+
+	ums_context_notify(&s->context);
+}
+
+/* The slice is over: the worker that runs now looks at it when it can stop. */
+static enum hrtimer_restart ums_slice_over(struct hrtimer *timer)
+{
+	struct ums_scheduler *s = container_of(timer, struct ums_scheduler,
+					       slice_timer);
+	struct ums_worker *w;
+
+	/* Pairs with smp_mb() in switch_ums_context(). */
+	smp_store_mb(s->slice_over, true);
+	rcu_read_lock();
+	w = READ_ONCE(s->running);
+	if (w)
+		ums_context_kick(&w->context);
+	rcu_read_unlock();
+	return HRTIMER_NORESTART;
+}
+
+/* The next slice has not begun.  From the scheduler's own thread. */
+static void ums_slice_stop(struct ums_scheduler *s)
+{
+	hrtimer_cancel(&s->slice_timer);
+	s->slice_over = false;
+}
+
 /**
  * enter_ums_scheduler_mode - IOCTL_ENTER_UMS with ENTER_UMS_SCHED
  * @data: the caller's device
@@ -32,6 +68,12 @@ int enter_ums_scheduler_mode(struct ums_data *data,
 	INIT_LIST_HEAD(&s->event_q);
 	INIT_LIST_HEAD(&s->owned);
 	s->id = atomic64_inc_return(&data->sched_ids);
+	s->block_events = args->flags & ENTER_UMS_BLOCK_EVENTS;
+	s->keep = args->flags & ENTER_UMS_KEEP;
+	/* Not hard: on PREEMPT_RT the wake-up takes a lock that sleeps. */
+	init_irq_work(&s->block_irq_work, ums_scheduler_notice);
+	hrtimer_setup(&s->slice_timer, ums_slice_over, CLOCK_MONOTONIC,
+		      HRTIMER_MODE_REL_HARD);
 
 	s->complist = ums_complist_get(data, args->clist);
 	if (!s->complist) {
@@ -80,10 +122,11 @@ err_free:
 
 /*
  * Put the workers of one list back at its head, last one first, so that their
- * order is kept.  Return: how many there were.
+ * order is kept.  @why is the reason why they are there, 0 for the same as
+ * before.  Return: how many there were.
  */
 static int ums_scheduler_return_to(struct ums_complist *cl,
-				   struct list_head *from)
+				   struct list_head *from, u32 why)
 {
 	struct ums_worker *w, *prev;
 	int count = 0;
@@ -93,6 +136,7 @@ static int ums_scheduler_return_to(struct ums_complist *cl,
 		if (w->complist != cl)
 			continue;
 		list_move(&w->context.list, &cl->queue);
+		w->why = why ?: w->why;
 		ums_worker_set_parent(w, NULL);
 		count++;
 	}
@@ -100,9 +144,25 @@ static int ums_scheduler_return_to(struct ums_complist *cl,
 	return count;
 }
 
+/* Put corpses back at the head of their list. */
+static void ums_complist_return(struct ums_complist *cl,
+				struct list_head *corpses)
+{
+	int count;
+
+	if (list_empty(corpses))
+		return;
+	spin_lock(&cl->lock);
+	count = list_count_nodes(corpses);
+	cl->nr_corpses += count;
+	list_splice_init(corpses, &cl->corpses);
+	spin_unlock(&cl->lock);
+	ums_complist_wake(cl, count);
+}
+
 /* Put dequeued workers back on the lists that they came from. */
 static void ums_scheduler_return(struct ums_scheduler *s,
-				 struct list_head *from)
+				 struct list_head *from, u32 why)
 {
 	struct ums_complist *cl;
 	int count;
@@ -112,7 +172,7 @@ static void ums_scheduler_return(struct ums_scheduler *s,
 		cl = list_first_entry(from, struct ums_worker,
 				      context.list)->complist;
 		kref_get(&cl->ref);
-		count = ums_scheduler_return_to(cl, from);
+		count = ums_scheduler_return_to(cl, from, why);
 		spin_unlock(&s->lock);
 
 		ums_complist_wake(cl, count);
@@ -140,16 +200,24 @@ static void ums_scheduler_disown_running(struct ums_scheduler *s)
 	spin_unlock(&s->lock);
 }
 
-/* Move all that a list holds to @batch, owned by @s.  Return: the first one. */
+/*
+ * Move all that a list holds to @batch, owned by @s, and drop its corpses: who
+ * dequeues like this cannot be told about them.  Return: the first one.
+ */
 static pid_t ums_scheduler_take(struct ums_scheduler *s,
 				struct ums_complist *cl,
 				struct list_head *batch)
 {
+	LIST_HEAD(corpses);
 	struct ums_worker *w;
 	pid_t first = 0;
 
 	spin_lock(&s->lock);
 	spin_lock(&cl->lock);
+	if (cl->nr_corpses) {
+		list_splice_init(&cl->corpses, &corpses);
+		cl->nr_corpses = 0;
+	}
 	list_for_each_entry(w, &cl->queue, context.list) {
 		if (!first)
 			first = w->context.pid;
@@ -158,27 +226,99 @@ static pid_t ums_scheduler_take(struct ums_scheduler *s,
 	list_splice_init(&cl->queue, batch);
 	spin_unlock(&cl->lock);
 	spin_unlock(&s->lock);
+	ums_complist_drop_corpses(&corpses);
 	return first;
 }
 
-/* Wait for a list to hold a worker, without taking it. */
-static int ums_scheduler_await(struct ums_scheduler *s,
-			       struct ums_complist *cl)
+/*
+ * Move up to @nr of what a list holds to @corpses and @batch, the latter owned
+ * by @s, and describe it in @ready.  Return: how many.
+ */
+static unsigned int ums_scheduler_take_some(struct ums_scheduler *s,
+					    struct ums_complist *cl,
+					    struct list_head *corpses,
+					    struct list_head *batch,
+					    struct ums_ready *ready,
+					    unsigned int nr)
 {
-	struct ums_data *data = s->context.data;
+	struct ums_event_node *node, *next_node;
+	struct ums_worker *w, *next;
+	unsigned int count = 0;
+
+	spin_lock(&s->lock);
+	spin_lock(&cl->lock);
+	list_for_each_entry_safe(node, next_node, &cl->corpses, list) {
+		if (count == nr)
+			break;
+		ready[count++] = (struct ums_ready) {
+			.context = node->event.end_params.context,
+			.why = UMS_READY_TERMINATED,
+			.cookie = node->cookie,
+		};
+		list_move_tail(&node->list, corpses);
+		cl->nr_corpses--;
+	}
+	list_for_each_entry_safe(w, next, &cl->queue, context.list) {
+		if (count == nr)
+			break;
+		ready[count++] = (struct ums_ready) {
+			.context = w->context.pid,
+			.why = w->why,
+			.cookie = w->cookie,
+		};
+		list_move_tail(&w->context.list, batch);
+		ums_worker_set_parent(w, s);
+	}
+	spin_unlock(&cl->lock);
+	spin_unlock(&s->lock);
+	return count;
+}
+
+/*
+ * Is the wait for a list over?  Return: 0 if it holds something or, for one who
+ * takes events for an answer, there is one; -EAGAIN if not.
+ */
+static int ums_scheduler_awaited(struct ums_scheduler *s,
+				 struct ums_complist *cl, bool events)
+{
+	if (READ_ONCE(s->context.data->closed))
+		return -ENODEV;
+	if (READ_ONCE(cl->deleted))
+		return -EIDRM;
+	if (ums_complist_ready(cl) ||
+	    (events && ums_event_waiting(&s->context)))
+		return 0;
+	return -EAGAIN;
+}
+
+/*
+ * Wait for a list to hold something, without taking it, or for an event, until
+ * @deadline if that is not NULL.
+ */
+static int ums_scheduler_await(struct ums_scheduler *s,
+			       struct ums_complist *cl, bool events,
+			       ktime_t *deadline)
+{
+	bool expired = false;
+	int interrupted;
 	int ret;
 
 	prepare_suspend_context(&s->context);
-	ret = wait_event_interruptible_exclusive(cl->wait_q,
-						 !list_empty(&cl->queue) ||
-						 READ_ONCE(cl->deleted) ||
-						 READ_ONCE(data->closed));
+	interrupted = ___wait_event(cl->wait_q,
+				    ums_scheduler_awaited(s, cl, events) !=
+				    -EAGAIN || expired,
+				    TASK_INTERRUPTIBLE | TASK_FREEZABLE, 1, 0,
+				    expired = !schedule_hrtimeout_range(deadline,
+						current->timer_slack_ns,
+						HRTIMER_MODE_ABS));
 	set_context_state(&s->context, CONTEXT_RUNNING);
-	if (ret)
-		return -ERESTARTNOHAND;
-	if (READ_ONCE(data->closed))
-		return -ENODEV;
-	return READ_ONCE(cl->deleted) ? -EIDRM : 0;
+	if (interrupted)
+		return deadline ? -EINTR : -ERESTARTNOHAND;
+	/* A wake-up that came after the timeout is for this thread, too. */
+	ret = ums_scheduler_awaited(s, cl, events);
+	if (ret == -EAGAIN && expired)
+		ret = -ETIMEDOUT;
+	return ret;
 }
 
 /**
@@ -206,15 +346,16 @@ int dequeue_ums_complist(struct ums_scheduler *s,
 		return -EINVAL;
 
 	do {
-		ret = ums_scheduler_await(s, cl);
-		if (ret)
+		ret = ums_scheduler_await(s, cl, false, NULL);
+		if (ret && ret != -EAGAIN)
 			goto out;
 		/* 0 if another scheduler was faster. */
 		first = ums_scheduler_take(s, cl, &batch);
 	} while (!first);
+	ret = 0;
 
 	if (put_user(first, &uargs->context)) {
-		ums_scheduler_return(s, &batch);
+		ums_scheduler_return(s, &batch, 0);
 		ret = -EFAULT;
 		goto out;
 	}
@@ -224,6 +365,90 @@ int dequeue_ums_complist(struct ums_scheduler *s,
 	spin_unlock(&s->lock);
 	ums_proc_links_changed(s);
 out:
+	ums_complist_put(cl);
+	return ret;
+}
+
+/* As many at a time as are copied to the user. */
+#define UMS_READY_CHUNK		16
+
+/*
+ * Take up to @nr of what a list holds, and tell the user.  Return: how many;
+ * -EFAULT with all put back.
+ */
+static int ums_scheduler_dequeue(struct ums_scheduler *s,
+				 struct ums_complist *cl,
+				 struct ums_ready __user *uready,
+				 unsigned int nr)
+{
+	struct ums_ready ready[UMS_READY_CHUNK];
+	unsigned int count = 0;
+	LIST_HEAD(corpses);
+	LIST_HEAD(batch);
+	unsigned int n;
+
+	do {
+		n = min_t(unsigned int, nr - count, ARRAY_SIZE(ready));
+		n = ums_scheduler_take_some(s, cl, &corpses, &batch, ready, n);
+		if (copy_to_user(uready + count, ready, n * sizeof(*ready))) {
+			ums_scheduler_return(s, &batch, 0);
+			ums_complist_return(cl, &corpses);
+			return -EFAULT;
+		}
+		count += n;
+	} while (n == ARRAY_SIZE(ready) && count < nr);
+
+	spin_lock(&s->lock);
+	list_splice_tail(&batch, &s->owned);
+	if (count)
+		ums_proc_links_changed(s);
+	spin_unlock(&s->lock);
+	ums_complist_drop_corpses(&corpses);
+	return count;
+}
+
+/**
+ * dequeue_ums_ready - IOCTL_UMS_DEQUEUE
+ * @s: the calling scheduler
+ * @uargs: from where, how long to wait, and where to
+ *
+ * A scheduler does not wait while it has an event to read.
+ *
+ * Return: how many contexts, 0 if there is an event instead; -EINVAL, -EFAULT
+ * with all put back, -EAGAIN, -ETIMEDOUT, -EIDRM, -ENODEV, -EINTR, or
+ * -ERESTARTNOHAND without a timeout.
+ */
+int dequeue_ums_ready(struct ums_scheduler *s,
+		      struct ums_dequeue __user *uargs)
+{
+	struct ums_dequeue args;
+	struct ums_complist *cl;
+	ktime_t deadline;
+	ktime_t *until;
+	int ret;
+
+	if (copy_from_user(&args, uargs, sizeof(args)))
+		return -EFAULT;
+	if (args.flags & ~UMS_NONBLOCK || args.reserved || !args.nr ||
+	    (args.flags & UMS_NONBLOCK && args.timeout_ns))
+		return -EINVAL;
+	cl = ums_complist_get(s->context.data, args.clist);
+	if (!cl)
+		return -EINVAL;
+
+	until = ums_deadline(&deadline, args.timeout_ns);
+	do {
+		ret = ums_scheduler_awaited(s, cl, true);
+		if (ret == -EAGAIN && !(args.flags & UMS_NONBLOCK))
+			ret = ums_scheduler_await(s, cl, true, until);
+		if (ret)
+			continue;
+		ret = ums_scheduler_dequeue(s, cl, u64_to_user_ptr(args.ready),
+					    min_t(u32, args.nr, INT_MAX));
+		/* Another scheduler was faster? */
+		if (!ret && !ums_event_waiting(&s->context))
+			ret = -EAGAIN;
+	} while (ret == -EAGAIN && !(args.flags & UMS_NONBLOCK));
 	ums_complist_put(cl);
 	return ret;
 }
@@ -244,8 +469,7 @@ int next_ums_context(struct ums_scheduler *s, pid_t pid)
 	w = ums_worker_find(s->context.data, pid);
 	if (w) {
 		spin_lock(&s->lock);
-		if (w->context.parent == &s->context &&
-		    w->context.state == CONTEXT_IDLE) {
+		if (w->context.parent == &s->context && s->running != w) {
 			if (list_is_last(&w->context.list, &s->owned))
 				ret = 0;
 			else
@@ -257,12 +481,19 @@ int next_ums_context(struct ums_scheduler *s, pid_t pid)
 	return ret;
 }
 
-/* Can @w be executed?  Under ums_worker_lock(). */
-static int ums_worker_ready(struct ums_worker *w)
+/**
+ * ums_worker_ready - can a worker be executed?
+ * @w: the worker, under ums_worker_lock()
+ * @place: what that returned
+ *
+ * Return: 0, -ESRCH if it is dead, -EBUSY if it is not dequeued, -EAGAIN if it
+ * is held in a stop.
+ */
+int ums_worker_ready(struct ums_worker *w, struct ums_scheduler *place)
 {
 	if (w->dead)
 		return -ESRCH;
-	if (!w->context.parent || w->context.state != CONTEXT_IDLE)
+	if (!place || ums_worker_runs(w, place))
 		return -EBUSY;
 	/* It would not run, and its scheduler not go on, until continued. */
 	if (READ_ONCE(w->away) && task_is_stopped_or_traced(w->context.task))
@@ -272,15 +503,17 @@ static int ums_worker_ready(struct ums_worker *w)
 
 /*
  * Take a worker, dequeued by @s or another scheduler, and let it run.  Once its
- * parent is @s it can stop at any moment, so all else is ready before.
+ * state is CONTEXT_RUNNING it can stop at any moment, so all else is ready
+ * before, its parent too: ums_worker_block() looks at that without a lock.
  */
-static int ums_scheduler_run(struct ums_scheduler *s, struct ums_worker *w)
+static int ums_scheduler_run(struct ums_scheduler *s, struct ums_worker *w,
+			     u64 slice_ns)
 {
 	struct ums_scheduler *owner;
 	int ret;
 
 	owner = ums_worker_lock(w);
-	ret = ums_worker_ready(w);
+	ret = ums_worker_ready(w, owner);
 	if (ret) {
 		ums_worker_unlock(w, owner);
 		return ret;
@@ -290,31 +523,78 @@ static int ums_scheduler_run(struct ums_scheduler *s, struct ums_worker *w)
 	w->last_sched = s->context.pid;
 	w->last_sched_id = s->id;
 	WRITE_ONCE(s->running, w);
-	prepare_switch_context(&s->context, &w->context);
 	ums_worker_set_parent(w, s);
+	prepare_switch_context(&s->context, &w->context);
+	/* Before the wake-up: then this thread may not get to run for long. */
+	if (slice_ns)
+		hrtimer_start(&s->slice_timer, min_t(u64, slice_ns, KTIME_MAX),
+			      HRTIMER_MODE_REL_HARD);
 	ums_worker_unlock(w, owner);
 
 	wake_up_context(&w->context);
 	return 0;
 }
 
+/*
+ * Is the running worker blocked?  A hint, as there is no lock: the worker may
+ * have handed over meanwhile, and blocked under another scheduler.
+ */
+static bool ums_scheduler_blocked(struct ums_scheduler *s)
+{
+	struct ums_worker *w;
+	bool blocked;
+
+	rcu_read_lock();
+	w = READ_ONCE(s->running);
+	blocked = w && READ_ONCE(w->context.state) == CONTEXT_BLOCKED;
+	rcu_read_unlock();
+	return blocked;
+}
+
+/**
+ * ums_scheduler_report_blocked - make the running worker's blocking an event
+ * @s: the calling scheduler
+ *
+ * If it is blocked, and has not come back meanwhile and done it itself.  For
+ * the conditions of waits: they look again after a wake-up by block_irq_work.
+ */
+void ums_scheduler_report_blocked(struct ums_scheduler *s)
+{
+	struct ums_worker *w;
+
+	if (likely(!ums_scheduler_blocked(s)))
+		return;
+	spin_lock(&s->lock);
+	w = s->running;
+	/* Pairs with smp_store_release() in set_context_state(): the cause. */
+	if (w && smp_load_acquire(&w->context.state) == CONTEXT_BLOCKED) {
+		ums_worker_report_blocked(w, s);
+		ums_worker_set_parent(w, NULL);
+	}
+	spin_unlock(&s->lock);
+}
+
 static bool ums_worker_stopped(struct ums_context *ctx)
 {
-	/* Pairs with smp_store_release() in ums_worker_report(). */
-	return !smp_load_acquire(&to_scheduler(ctx)->running);
+	struct ums_scheduler *s = to_scheduler(ctx);
+
+	ums_scheduler_report_blocked(s);
+	/* Pairs with smp_store_release() in ums_worker_report(): the event. */
+	return !smp_load_acquire(&s->running);
 }
 
 /**
  * exec_ums_context - IOCTL_EXEC_UMS_CTX
  * @s: the calling scheduler
  * @pid: the worker to run
+ * @slice_ns: how long it may run, in nanoseconds; 0: as long as it likes
  *
  * Return: 0 when the worker has stopped and its event is queued; -ESRCH for no
  * such worker, -EBUSY if it is not dequeued or the scheduler's last worker
  * still runs, -EAGAIN if it is held in a stop, -ENOMEM if no event can be had;
  * -EINTR and -ENODEV if the worker runs on.
  */
-int exec_ums_context(struct ums_scheduler *s, pid_t pid)
+int exec_ums_context(struct ums_scheduler *s, pid_t pid, u64 slice_ns)
 {
 	struct ums_worker *w;
 	int ret = -ESRCH;
@@ -325,6 +605,7 @@ int exec_ums_context(struct ums_scheduler *s, pid_t pid)
 	 */
 	if (smp_load_acquire(&s->running))
 		return -EBUSY;
+	ums_slice_stop(s);
 	/* Missing only if the event of the last stop has not been read. */
 	if (!s->spare) {
 		if (READ_ONCE(s->nr_events) >= UMS_MAX_EVENTS)
@@ -337,11 +618,48 @@ int exec_ums_context(struct ums_scheduler *s, pid_t pid)
 	rcu_read_lock();
 	w = ums_worker_find(s->context.data, pid);
 	if (w)
-		ret = ums_scheduler_run(s, w);
+		ret = ums_scheduler_run(s, w, slice_ns);
 	rcu_read_unlock();
 	if (ret)
 		return ret;
-	return ums_context_wait(&s->context, ums_worker_stopped);
+	return ums_context_wait(&s->context, ums_worker_stopped, NULL);
+}
+
+/**
+ * run_ums_context - IOCTL_UMS_RUN
+ * @s: the calling scheduler
+ * @uargs: which worker and how long, or how long to wait, and the event
+ *
+ * Return: 0 with an event, or what exec_ums_context() and
+ * dequeue_ums_sched_event() return; -EAGAIN also when there is no event and the
+ * caller does not want to wait; -EINVAL, -EFAULT.
+ */
+int run_ums_context(struct ums_scheduler *s, struct ums_run __user *uargs)
+{
+	struct ums_run args;
+	int ret;
+
+	if (copy_from_user(&args, uargs, offsetof(struct ums_run, event)))
+		return -EFAULT;
+	if (args.flags & ~UMS_NONBLOCK)
+		return -EINVAL;
+
+	if (args.context) {
+		if (args.flags || args.timeout_ns)
+			return -EINVAL;
+		/* A bad pointer is better found before running. */
+		if (clear_user(&uargs->event, sizeof(uargs->event)))
+			return -EFAULT;
+		ret = exec_ums_context(s, args.context, args.slice_ns);
+		if (ret)
+			return ret;
+	} else {
+		if (args.slice_ns || (args.flags && args.timeout_ns))
+			return -EINVAL;
+		if (args.flags && !ums_event_waiting(&s->context))
+			return -EAGAIN;
+	}
+	return dequeue_ums_sched_event(s, &uargs->event, args.timeout_ns);
 }
 
 /**
@@ -353,8 +671,9 @@ int exec_ums_context(struct ums_scheduler *s, pid_t pid)
  */
 void ums_scheduler_end(struct ums_scheduler *s)
 {
+	hrtimer_cancel(&s->slice_timer);
 	ums_scheduler_disown_running(s);
-	ums_scheduler_return(s, &s->owned);
+	ums_scheduler_return(s, &s->owned, UMS_READY_ORPHANED);
 
 	ums_proc_scheduler_remove(s);
 	ums_context_pool_remove(&s->context);
@@ -374,4 +693,28 @@ void ums_scheduler_destroy(struct ums_scheduler *s)
 	ums_complist_put(s->complist);
 	ums_context_deinit(&s->context);
 	ums_context_free(&s->context);
+}
+
+static void ums_scheduler_free_work(struct work_struct *work)
+{
+	struct ums_scheduler *s = container_of(work, struct ums_scheduler,
+					       free_work);
+
+	irq_work_sync(&s->block_irq_work);
+	if (s->context.task)
+		put_task_struct(s->context.task);
+	kfree(s);
+}
+
+/**
+ * ums_scheduler_free - let go of a scheduler's thread and memory
+ * @s: the scheduler, after a grace period
+ *
+ * A worker that it ran may have queued block_irq_work just before.  Waiting for
+ * that may sleep.
+ */
+void ums_scheduler_free(struct ums_scheduler *s)
+{
+	INIT_WORK(&s->free_work, ums_scheduler_free_work);
+	queue_work(ums_wq, &s->free_work);
 }

@@ -37,6 +37,7 @@
 #include <linux/preempt.h>
 #include <linux/rhashtable-types.h>
 #include <linux/sched.h>
+#include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/task_work.h>
 #include <linux/types.h>
@@ -53,6 +54,7 @@ struct proc_dir_entry;
 /* What one process may have; see also RLIMIT_NPROC for its threads. */
 #define UMS_MAX_CLISTS		1024
 #define UMS_MAX_EVENTS		1024	/* unread by one scheduler */
+#define UMS_MAX_CORPSES		1024	/* unread on one completion list */
 
 /**
  * enum ums_context_state - what a context is doing
@@ -60,11 +62,16 @@ struct proc_dir_entry;
  *	left, on its own; a scheduler is not waiting in UMS
  * @CONTEXT_IDLE: a worker is parked, queued or dequeued; a scheduler waits,
  *	for its worker, an event or a completion list
+ * @CONTEXT_BLOCKED: a worker has gone to sleep in the kernel under a scheduler
+ *	that wants to know, and has not come back to user mode since
  */
 enum ums_context_state {
 	CONTEXT_RUNNING,
 	CONTEXT_IDLE,
+	CONTEXT_BLOCKED,
 };
+
+#define UMS_CONTEXT_STATES	(CONTEXT_BLOCKED + 1)
 
 /**
  * enum ums_context_kind - what a context is embedded in
@@ -78,7 +85,8 @@ enum ums_context_kind {
 
 /* Bits of ums_context.flags. */
 #define UMS_WORK_QUEUED		0	/* the owner of ->work, see context.c */
-#define UMS_LEAVING		1	/* IOCTL_EXIT_UMS was called */
+#define UMS_KICK_QUEUED		1	/* the owner of ->kick */
+#define UMS_LEAVING		2	/* IOCTL_EXIT_UMS was called */
 
 /**
  * struct ums_data - one open /dev/ums
@@ -127,10 +135,12 @@ struct ums_data {
 
 /**
  * struct ums_context - a thread in UMS
- * @state: see enum ums_context_state; a worker's is protected by
- *	ums_worker_lock(), a scheduler's belongs to its thread
+ * @state: see enum ums_context_state.  A scheduler's belongs to its thread.  A
+ *	worker's is what its thread goes by: it is changed by the thread while
+ *	CONTEXT_RUNNING or CONTEXT_BLOCKED, and under ums_worker_lock() by
+ *	whoever executes it while CONTEXT_IDLE
  * @kind: what this is embedded in
- * @flags: UMS_WORK_QUEUED and UMS_LEAVING
+ * @flags: UMS_WORK_QUEUED, UMS_KICK_QUEUED and UMS_LEAVING
  * @task: the thread, with a reference
  * @pid: its thread id in the opener's PID namespace; the key in the pool
  * @proc_pid: its thread id in the initial PID namespace
@@ -142,7 +152,8 @@ struct ums_data {
  * @rcu_head: lookups run under RCU
  * @data: the open device
  * @notifier: on the thread's preempt notifiers until it leaves or is gone
- * @work: the thread's task work, see context.c
+ * @work: the thread's task work, queued by itself, see context.c
+ * @kick: the same, queued by others
  * @wait_q: holds @waiter alone, for __wake_up_on_current_cpu()
  * @waiter: wakes @task; never taken off
  * @exit_irq_work: carries the thread's death out of the scheduler's hook
@@ -167,6 +178,7 @@ struct ums_context {
 	struct ums_data *data;
 	struct preempt_notifier notifier;
 	struct callback_head work;
+	struct callback_head kick;
 	struct wait_queue_head *wait_q;
 	struct wait_queue_entry waiter;
 	struct irq_work exit_irq_work;
@@ -182,8 +194,11 @@ struct ums_context {
  * @id: its name in ums_data.comp_lists
  * @lock: protects what follows, and members that have no parent
  * @queue: the workers waiting here, oldest first
+ * @corpses: workers that died and have no scheduler to be told, oldest first
+ * @nr_corpses: length of @corpses
  * @members: workers that entered with this list
  * @deleted: nobody enters or waits any more
+ * @closed: the device is
  * @wait_q: schedulers waiting for a worker, exclusively
  * @rcu: lookups by id run under RCU
  */
@@ -192,16 +207,20 @@ struct ums_complist {
 	int id;
 	spinlock_t lock;		/* the queue and its workers */
 	struct list_head queue;
+	struct list_head corpses;
+	unsigned int nr_corpses;
 	unsigned int members;
 	bool deleted;
+	bool closed;
 	wait_queue_head_t wait_q;
 	struct rcu_head rcu;
 };
 
 /**
  * struct ums_event_node - an event on its way to a scheduler
- * @list: place in ums_scheduler.event_q
+ * @list: place in ums_scheduler.event_q, or in ums_complist.corpses
  * @event: what the scheduler is going to read
+ * @cookie: of the dead worker, on a completion list
  *
  * Whoever may have to report something holds a node beforehand, so that
  * stopping never allocates: each scheduler a spare one, for its running
@@ -210,6 +229,7 @@ struct ums_complist {
 struct ums_event_node {
 	struct list_head list;
 	struct ums_event event;
+	u64 cookie;
 };
 
 /* Where enqueue_ums_sched_event() puts an event. */
@@ -232,6 +252,13 @@ enum ums_event_place {
  *	the lock of the worker's place, and cleared under @lock
  * @owned: dequeued workers in the order of dequeueing
  * @dead: takes no more events
+ * @slice_timer: ends the slice of the running worker; started and stopped by
+ *	the scheduler's thread
+ * @slice_over: it has, and whoever runs is to stop
+ * @block_events: wants to know when its worker blocks
+ * @keep: owns its worker when that stops, rather than the list
+ * @block_irq_work: wakes it when its worker has blocked
+ * @free_work: see ums_scheduler_free()
  * @sched_wait_q: the context's wait queue
  * @links: workers with a link in @links_dir, under ums_data.proc_lock
  * @links_dir: the workers directory in procfs
@@ -249,6 +276,12 @@ struct ums_scheduler {
 	struct ums_worker *running;
 	struct list_head owned;
 	bool dead;
+	struct hrtimer slice_timer;
+	bool slice_over;
+	bool block_events;
+	bool keep;
+	struct irq_work block_irq_work;
+	struct work_struct free_work;
 	wait_queue_head_t sched_wait_q;
 	struct list_head links;
 	struct proc_dir_entry *links_dir;
@@ -257,25 +290,20 @@ struct ums_scheduler {
 };
 
 /**
- * enum ums_stop - why a worker's task work is to park it
- * @UMS_STOP_NONE: it is not
- * @UMS_STOP_NEW: it entered; no event
- * @UMS_STOP_YIELD: it yielded; THREAD_YIELD
- */
-enum ums_stop {
-	UMS_STOP_NONE,
-	UMS_STOP_NEW,
-	UMS_STOP_YIELD,
-};
-
-/**
  * struct ums_worker - a thread that is scheduled by its process
  * @context: the thread
  * @complist: where it goes when it is ready; a member until it leaves
  * @member: still counted in ums_complist.members, under its lock
  * @dead: left or died; it runs no more, under ums_worker_lock()
- * @stop: why it is to park, the thread's own
+ * @stop: the UMS_READY_* for which its thread wants to stop, 0 for none; the
+ *	thread's own
+ * @preempt: somebody wants it to stop; it does when running and in user mode
  * @stop_param: the value it yielded with, the thread's own
+ * @why: the UMS_READY_* for which it is idle
+ * @cause: the system call that it blocked in, or UMS_CAUSE_TRAP; written before
+ *	CONTEXT_BLOCKED
+ * @parking: in its parking place, where sleeping is not blocking; the thread's
+ *	own
  * @away: parked, but out of its parking place for a stop; written by the
  *	thread, read by anyone
  * @in_call: it parks on its way out of a call that can start over, the
@@ -290,6 +318,13 @@ enum ums_stop {
  * @last_sched: pid of the scheduler that last ran it, 0 for none
  * @last_sched_id: the id of that scheduler
  * @cookie: given at entry
+ * @yields: how often it yielded; this and the next three under its lock
+ * @handovers: how often it switched to another worker
+ * @preemptions: how often it was preempted
+ * @blocks: how often its blocking was reported
+ * @time_seq: for readers of the next two, written by whoever changes the state
+ * @since: when the state changed last
+ * @times: what was spent in each state until then, in ns
  * @link: the symbolic link to it in @link_sched's directory, under
  *	ums_data.proc_lock like the next three
  * @link_sched: the scheduler with the link
@@ -301,11 +336,15 @@ struct ums_worker {
 	struct ums_complist *complist;
 	bool member;
 	bool dead;
+	bool preempt;
+	bool parking;
 	bool away;
 	bool in_call;
 	bool masked;
 	unsigned long restart_ip;
-	enum ums_stop stop;
+	u32 stop;
+	u32 why;
+	int cause;
 	u64 stop_param;
 	sigset_t saved_mask;
 	struct hrtimer return_timer;
@@ -314,6 +353,13 @@ struct ums_worker {
 	pid_t last_sched;
 	u64 last_sched_id;
 	u64 cookie;
+	u64 yields;
+	u64 handovers;
+	u64 preemptions;
+	u64 blocks;
+	seqcount_t time_seq;
+	u64 since;
+	u64 times[UMS_CONTEXT_STATES];
 	struct proc_dir_entry *link;
 	struct ums_scheduler *link_sched;
 	struct list_head link_node;
@@ -323,12 +369,22 @@ struct ums_worker {
 #define to_scheduler(ctx)	container_of(ctx, struct ums_scheduler, context)
 #define to_worker(ctx)		container_of(ctx, struct ums_worker, context)
 
-/* Move a worker to another place, as the last step: see ums_worker_lock(). */
+/*
+ * Move a worker to another place, as the last step before its state: see
+ * ums_worker_lock().
+ */
 static inline void ums_worker_set_parent(struct ums_worker *w,
 					 struct ums_scheduler *s)
 {
 	/* Pairs with smp_load_acquire() in ums_worker_lock(). */
 	smp_store_release(&w->context.parent, s ? &s->context : NULL);
+}
+
+/* Does @place, which ums_worker_lock() returned, run @w? */
+static inline bool ums_worker_runs(struct ums_worker *w,
+				   struct ums_scheduler *place)
+{
+	return place && place->running == w;
 }
 
 extern struct workqueue_struct *ums_wq;
@@ -342,6 +398,9 @@ int delete_ums_complist(struct ums_data *data, int id);
 struct ums_complist *ums_complist_get(struct ums_data *data, int id);
 void ums_complist_put(struct ums_complist *cl);
 void ums_complist_wake(struct ums_complist *cl, int count);
+bool ums_complist_ready(struct ums_complist *cl);
+int open_ums_complist(struct ums_data *data, int id);
+void ums_complist_drop_corpses(struct list_head *corpses);
 void ums_complist_close(struct ums_data *data);
 void ums_complist_destroy_all(struct ums_data *data);
 
@@ -354,22 +413,38 @@ void enqueue_ums_sched_event(struct ums_scheduler *s,
 			     struct ums_event_node *node,
 			     enum ums_event_place place);
 int dequeue_ums_sched_event(struct ums_scheduler *s,
-			    struct ums_event __user *uevent);
+			    struct ums_event __user *uevent, u64 timeout_ns);
+bool ums_event_waiting(struct ums_context *ctx);
 void ums_event_terminated(struct ums_event_node *node, pid_t worker);
+void ums_event_blocked(struct ums_event_node *node, pid_t worker, int cause);
+void ums_event_stopped(struct ums_event_node *node, struct ums_worker *w,
+		       u32 why);
 
 /* scheduler.c */
 int enter_ums_scheduler_mode(struct ums_data *data,
 			     const struct ums_enter *args);
 int dequeue_ums_complist(struct ums_scheduler *s,
 			 struct ums_dequeue_clist __user *uargs);
+int dequeue_ums_ready(struct ums_scheduler *s,
+		      struct ums_dequeue __user *uargs);
 int next_ums_context(struct ums_scheduler *s, pid_t pid);
-int exec_ums_context(struct ums_scheduler *s, pid_t pid);
+int exec_ums_context(struct ums_scheduler *s, pid_t pid, u64 slice_ns);
+int ums_worker_ready(struct ums_worker *w, struct ums_scheduler *place);
+int run_ums_context(struct ums_scheduler *s, struct ums_run __user *uargs);
 void ums_scheduler_end(struct ums_scheduler *s);
 void ums_scheduler_destroy(struct ums_scheduler *s);
+void ums_scheduler_free(struct ums_scheduler *s);
+void ums_scheduler_report_blocked(struct ums_scheduler *s);
 
 /* worker.c */
 int enter_ums_worker_mode(struct ums_data *data, const struct ums_enter *args);
 void ums_worker_stop(struct ums_worker *w);
+void ums_worker_block(struct ums_worker *w);
+void ums_worker_account(struct ums_worker *w);
+int query_ums_worker(struct ums_data *data, struct ums_query __user *uquery);
+int preempt_ums_worker(struct ums_data *data, pid_t pid);
+int switch_ums_context(struct ums_worker *w, pid_t pid);
+void ums_worker_report_blocked(struct ums_worker *w, struct ums_scheduler *s);
 void ums_worker_end(struct ums_worker *w);
 void ums_worker_destroy(struct ums_worker *w);
 struct ums_worker *ums_worker_find(struct ums_data *data, pid_t pid);
@@ -379,9 +454,10 @@ void ums_worker_disown_exiting(struct ums_data *data, struct ums_complist *cl);
 
 /* park.c */
 void ums_park_init(struct ums_worker *w);
-int ums_park_call(struct ums_worker *w, enum ums_stop stop);
+int ums_park_call(struct ums_worker *w, u32 why);
 bool ums_park_restarted(struct ums_worker *w);
 void ums_park_unrestart(struct ums_worker *w);
+int ums_park_before_call(struct ums_worker *w);
 int ums_worker_yield(struct ums_worker *w, u64 param);
 bool ums_worker_park(struct ums_worker *w);
 void ums_worker_unmask(struct ums_worker *w);
@@ -404,19 +480,16 @@ void ums_context_deinit(struct ums_context *ctx);
 void ums_context_free(struct ums_context *ctx);
 bool ums_context_stale(struct ums_context *ctx);
 void ums_context_queue_work(struct ums_context *ctx);
+void ums_context_kick(struct ums_context *ctx);
 void ums_context_reap(struct work_struct *work);
 void wake_up_context(struct ums_context *ctx);
 void ums_context_notify(struct ums_context *ctx);
+void set_context_state(struct ums_context *ctx, enum ums_context_state state);
 void prepare_suspend_context(struct ums_context *ctx);
 void prepare_switch_context(struct ums_context *from, struct ums_context *to);
+ktime_t *ums_deadline(ktime_t *deadline, u64 timeout_ns);
 int ums_context_wait(struct ums_context *ctx,
-		     bool (*done)(struct ums_context *ctx));
-
-static inline void set_context_state(struct ums_context *ctx,
-				     enum ums_context_state state)
-{
-	WRITE_ONCE(ctx->state, state);
-}
+		     bool (*done)(struct ums_context *ctx), ktime_t *deadline);
 
 /* proc.c */
 int ums_proc_create(void);

@@ -5,7 +5,9 @@
 
 #include <linux/rcupdate.h>
 #include <linux/rhashtable.h>
+#include <linux/sched/task_stack.h>
 #include <linux/slab.h>
+#include <asm/syscall.h>
 
 #include "ums.h"
 
@@ -19,6 +21,8 @@ static int ums_worker_join(struct ums_worker *w, struct ums_data *data, int id)
 	spin_lock(&cl->lock);
 	if (cl->deleted) {
 		ret = -EINVAL;
+	} else if (cl->nr_corpses >= UMS_MAX_CORPSES) {
+		ret = -ENOMEM;
 	} else {
 		cl->members++;
 		w->member = true;
@@ -66,6 +70,8 @@ int enter_ums_worker_mode(struct ums_data *data, const struct ums_enter *args)
 	w->context.kind = UMS_WORKER;
 	INIT_LIST_HEAD(&w->link_node);
 	w->cookie = args->cookie;
+	w->since = ktime_get_ns();
+	seqcount_init(&w->time_seq);
 	ums_park_init(w);
 
 	ret = -ENOMEM;
@@ -86,7 +92,7 @@ int enter_ums_worker_mode(struct ums_data *data, const struct ums_enter *args)
 		goto err_pool;
 
 	ums_context_attach(&w->context);
-	return ums_park_call(w, UMS_STOP_NEW);
+	return ums_park_call(w, UMS_READY_NEW);
 
 err_pool:
 	ums_context_pool_remove(&w->context);
@@ -123,9 +129,9 @@ struct ums_worker *ums_worker_find(struct ums_data *data, pid_t pid)
  *
  * That is its parent's lock if it has one: the worker is owned or run by it.
  * Else it is its completion list's: the worker is queued there, or runs without
- * a scheduler.  Whoever moves a worker holds the lock of the place it leaves,
- * and sets the new parent last.  So state and list are those of the place that
- * was locked.
+ * a scheduler, or is blocked and reported.  Whoever moves a worker holds the
+ * lock of the place it leaves, and sets the new parent last.  So all but the
+ * state is as the place says.
  *
  * Return: the parent or NULL; ums_worker_unlock() wants it, since the worker
  * may have been moved by then.
@@ -206,37 +212,329 @@ static struct ums_event_node *ums_worker_report(struct ums_scheduler *s)
 }
 
 /**
- * ums_worker_stop - stop: an event to the scheduler, and onto the list
- * @w: the calling thread's own worker, running and marked to stop
+ * ums_worker_block - the calling thread goes to sleep
+ * @w: its worker
  *
- * Without a scheduler there is no event.  The caller parks.
+ * Called in the thread's schedule(), under the run queue's lock.  So this only
+ * says so and has the scheduler woken, from an interrupt: what else there is to
+ * do is done by the scheduler, or by the worker if it comes back sooner.
+ *
+ * The order is: state, irq_work (a full barrier, also when it is pending),
+ * wake-up.  The scheduler sets its task state before it looks at the worker's.
+ */
+void ums_worker_block(struct ums_worker *w)
+{
+	struct ums_context *ctx = &w->context;
+	struct ums_context *parent;
+	struct ums_scheduler *s;
+
+	/* Pairs with the release in set_context_state(): the parent. */
+	if (w->parking || smp_load_acquire(&ctx->state) != CONTEXT_RUNNING)
+		return;
+	/* The end is near, and will be reported. */
+	if (current->flags & PF_EXITING)
+		return;
+	/* On PREEMPT_RT, a lock of the kernel's own. */
+	if (READ_ONCE(current->__state) & TASK_RTLOCK_WAIT)
+		return;
+	/* It cannot be freed: with interrupts off this is an RCU reader. */
+	parent = READ_ONCE(ctx->parent);
+	if (!parent)
+		return;
+	s = to_scheduler(parent);
+	if (!s->block_events)
+		return;
+
+	w->cause = syscall_get_nr(current, task_pt_regs(current));
+	set_context_state(ctx, CONTEXT_BLOCKED);
+	irq_work_queue(&s->block_irq_work);
+}
+
+/**
+ * ums_worker_report_blocked - make a worker's blocking an event
+ * @w: the worker, blocked
+ * @s: the scheduler that runs it; its lock is held
+ *
+ * The caller sets the new parent.
+ */
+void ums_worker_report_blocked(struct ums_worker *w, struct ums_scheduler *s)
+{
+	w->blocks++;
+	ums_event_blocked(ums_worker_report(s), w->context.pid, w->cause);
+}
+
+/**
+ * ums_worker_account - a worker's state is about to change
+ * @w: the worker; the caller may change its state
+ *
+ * Whoever changes the state next has seen it before, so there is one writer.
+ */
+void ums_worker_account(struct ums_worker *w)
+{
+	u64 now = ktime_get_ns();
+
+	preempt_disable();
+	raw_write_seqcount_begin(&w->time_seq);
+	w->times[w->context.state] += now - w->since;
+	w->since = now;
+	raw_write_seqcount_end(&w->time_seq);
+	preempt_enable();
+}
+
+/*
+ * What @w has spent in each state.  Under its lock; all that may happen is that
+ * it blocks.
+ */
+static void ums_worker_times(struct ums_worker *w, struct ums_query *query)
+{
+	u64 times[ARRAY_SIZE(w->times)];
+	unsigned int seq;
+
+	do {
+		seq = read_seqcount_begin(&w->time_seq);
+		memcpy(times, w->times, sizeof(times));
+		times[READ_ONCE(w->context.state)] += ktime_get_ns() - w->since;
+	} while (read_seqcount_retry(&w->time_seq, seq));
+
+	query->running_ns = times[CONTEXT_RUNNING];
+	query->ready_ns = times[CONTEXT_IDLE];
+	query->blocked_ns = times[CONTEXT_BLOCKED];
+}
+
+static const u32 ums_query_states[] = {
+	[CONTEXT_RUNNING]	= UMS_STATE_RUNNING,
+	[CONTEXT_IDLE]		= UMS_STATE_READY,
+	[CONTEXT_BLOCKED]	= UMS_STATE_BLOCKED,
+};
+
+/* Under the worker's lock, which returned @place. */
+static void ums_worker_query(struct ums_worker *w, struct ums_scheduler *place,
+			     struct ums_query *query)
+{
+	*query = (struct ums_query) {
+		.context = w->context.pid,
+		.state = ums_query_states[READ_ONCE(w->context.state)],
+		.why = w->why,
+		.clist = w->complist->id,
+		.scheduler = place ? place->context.pid : 0,
+		.cookie = w->cookie,
+		.switches = w->context.switches,
+		.yields = w->yields,
+		.handovers = w->handovers,
+		.preemptions = w->preemptions,
+		.blocks = w->blocks,
+	};
+	ums_worker_times(w, query);
+}
+
+/**
+ * query_ums_worker - IOCTL_UMS_QUERY
+ * @data: the caller's device
+ * @uquery: which worker, and where to put what there is to know
+ *
+ * Return: 0, -ESRCH for no such worker, -EINVAL, -EFAULT.
+ */
+int query_ums_worker(struct ums_data *data, struct ums_query __user *uquery)
+{
+	struct ums_scheduler *place;
+	struct ums_query query;
+	struct ums_worker *w;
+	int ret = -ESRCH;
+
+	if (copy_from_user(&query, uquery, sizeof(query)))
+		return -EFAULT;
+	if (query.flags)
+		return -EINVAL;
+
+	rcu_read_lock();
+	w = ums_worker_find(data, query.context);
+	if (w) {
+		place = ums_worker_lock(w);
+		if (!w->dead) {
+			ums_worker_query(w, place, &query);
+			ret = 0;
+		}
+		ums_worker_unlock(w, place);
+	}
+	rcu_read_unlock();
+	if (!ret && copy_to_user(uquery, &query, sizeof(query)))
+		ret = -EFAULT;
+	return ret;
+}
+
+/* Why is the calling thread to stop?  0: it isn't.  Under its worker's lock. */
+static u32 ums_worker_why(struct ums_worker *w, struct ums_scheduler *s)
+{
+	if (w->context.state == CONTEXT_BLOCKED)
+		return UMS_READY_UNBLOCKED;
+	if (w->stop)
+		return w->stop;
+	if (w->preempt || (s && READ_ONCE(s->slice_over)))
+		return UMS_READY_PREEMPTED;
+	return 0;
+}
+
+static void ums_worker_count(struct ums_worker *w, u32 why)
+{
+	switch (why) {
+	case UMS_READY_YIELDED:
+		w->yields++;
+		break;
+	case UMS_READY_PREEMPTED:
+		w->preemptions++;
+		break;
+	}
+}
+
+/**
+ * ums_worker_stop - stop, if there is a reason to
+ * @w: the calling thread's own worker, running or blocked
+ *
+ * The scheduler gets the event, if there is one that does not have it yet, and
+ * the worker goes onto its list, or stays with the scheduler if that keeps it.
+ * The caller parks.
  */
 void ums_worker_stop(struct ums_worker *w)
 {
 	struct ums_complist *cl = w->complist;
 	struct ums_context *ctx = &w->context;
-	struct ums_event_node *node;
 	struct ums_scheduler *s;
+	bool kept;
+	u32 why;
 
 	rcu_read_lock();
 	s = ums_worker_lock_both(w);
-	if (s) {
-		node = ums_worker_report(s);
-		node->event.type = THREAD_YIELD;
-		node->event.yield_params.context = ctx->pid;
-		node->event.yield_params.scheduler_params = w->stop_param;
+	why = ums_worker_why(w, s);
+	if (!why) {
+		ums_worker_unlock_both(w, s);
+		goto out;
 	}
+	if (s && why == UMS_READY_UNBLOCKED)
+		ums_worker_report_blocked(w, s);
+	else if (s)
+		ums_event_stopped(ums_worker_report(s), w, why);
+	ums_worker_count(w, why);
+	w->why = why;
+	w->stop = 0;
+	w->preempt = false;
 	prepare_suspend_context(ctx);
-	list_add_tail(&ctx->list, &cl->queue);
-	ums_worker_set_parent(w, NULL);
+	kept = s && s->keep && why != UMS_READY_UNBLOCKED;
+	if (kept) {
+		list_add_tail(&ctx->list, &s->owned);
+		ums_proc_links_changed(s);
+	} else {
+		list_add_tail(&ctx->list, &cl->queue);
+		ums_worker_set_parent(w, NULL);
+	}
 	ums_worker_unlock_both(w, s);
 
 	/* From here on it may be executed: it is not asleep, but will look. */
-	w->stop = UMS_STOP_NONE;
-	ums_complist_wake(cl, 1);
+	if (!kept)
+		ums_complist_wake(cl, 1);
 	if (s)
 		ums_context_notify(&s->context);
+out:
 	rcu_read_unlock();
+}
+
+/* Hand the scheduler over from @w to @to, which it owns.  Under its lock. */
+static void ums_worker_hand_over(struct ums_worker *w, struct ums_worker *to,
+				 struct ums_scheduler *s)
+{
+	w->why = UMS_READY_YIELDED;
+	w->preempt = false;
+	list_del_init(&to->context.list);
+	list_add_tail(&w->context.list, &s->owned);
+	ums_proc_links_changed(s);
+
+	to->last_sched = s->context.pid;
+	to->last_sched_id = s->id;
+	WRITE_ONCE(s->running, to);
+	w->handovers++;
+	prepare_suspend_context(&w->context);
+	s->context.switches++;
+	to->context.switches++;
+	set_context_state(&to->context, CONTEXT_RUNNING);
+
+	/* Pairs with smp_store_mb() in ums_slice_over(). */
+	smp_mb();
+	if (READ_ONCE(s->slice_over))
+		ums_context_kick(&to->context);
+}
+
+/**
+ * switch_ums_context - IOCTL_UMS_SWITCH
+ * @w: the calling worker
+ * @pid: the worker to run instead, dequeued by the same scheduler
+ *
+ * The scheduler sleeps on, and is not told; its slice goes on.
+ *
+ * Return: 0, -ESRCH for no such worker or no scheduler, -EBUSY if the worker is
+ * not dequeued by this scheduler, -EAGAIN if it is held in a stop.
+ */
+int switch_ums_context(struct ums_worker *w, pid_t pid)
+{
+	struct ums_scheduler *s;
+	struct ums_worker *to;
+	int ret;
+
+	rcu_read_lock();
+	to = ums_worker_find(w->context.data, pid);
+	s = ums_worker_lock(w);
+	if (!to || !s)
+		ret = -ESRCH;
+	else if (READ_ONCE(to->context.parent) != &s->context)
+		ret = -EBUSY;
+	else
+		ret = ums_worker_ready(to, s);
+	if (!ret)
+		ums_worker_hand_over(w, to, s);
+	ums_worker_unlock(w, s);
+
+	/* From here on this worker may be executed: it will look. */
+	if (!ret) {
+		ums_park_call(w, 0);
+		wake_up_context(&to->context);
+	}
+	rcu_read_unlock();
+	return ret;
+}
+
+/**
+ * preempt_ums_worker - IOCTL_UMS_PREEMPT
+ * @data: the caller's device
+ * @pid: the worker to stop
+ *
+ * It stops at its next return to user mode, unless it stops before.
+ *
+ * Return: 0, -ESRCH for no such worker, -EAGAIN if it does not run.
+ */
+int preempt_ums_worker(struct ums_data *data, pid_t pid)
+{
+	struct ums_scheduler *place;
+	struct ums_worker *w;
+	int ret = 0;
+
+	rcu_read_lock();
+	w = ums_worker_find(data, pid);
+	if (!w) {
+		rcu_read_unlock();
+		return -ESRCH;
+	}
+	place = ums_worker_lock(w);
+	if (w->dead)
+		ret = -ESRCH;
+	else if (READ_ONCE(w->context.state) != CONTEXT_RUNNING)
+		ret = -EAGAIN;
+	else
+		w->preempt = true;
+	ums_worker_unlock(w, place);
+	if (!ret && w->context.task == current)
+		ums_context_queue_work(&w->context);
+	else if (!ret)
+		ums_context_kick(&w->context);
+	rcu_read_unlock();
+	return ret;
 }
 
 /*
@@ -267,6 +565,28 @@ static struct ums_scheduler *ums_worker_report_last(struct ums_worker *w)
 	return s;
 }
 
+/*
+ * There is no scheduler to be told of the end of a worker that has been run:
+ * whoever dequeues from its list is.
+ */
+static void ums_worker_leave_corpse(struct ums_worker *w)
+{
+	struct ums_complist *cl = w->complist;
+
+	ums_event_terminated(w->end_event, w->context.pid);
+	w->end_event->cookie = w->cookie;
+	spin_lock(&cl->lock);
+	if (cl->deleted || READ_ONCE(w->context.data->closed)) {
+		spin_unlock(&cl->lock);
+		return;
+	}
+	list_add_tail(&w->end_event->list, &cl->corpses);
+	cl->nr_corpses++;
+	w->end_event = NULL;
+	spin_unlock(&cl->lock);
+	ums_complist_wake(cl, 1);
+}
+
 /**
  * ums_worker_end - a worker leaves UMS or is dead
  * @w: the worker; its thread is the caller's own or gone
@@ -288,11 +608,11 @@ void ums_worker_end(struct ums_worker *w)
 	parent = ums_worker_lock_both(w);
 	w->dead = true;
 	ums_worker_drop_member(w);
-	if (ctx->state == CONTEXT_IDLE) {
-		list_del_init(&ctx->list);
-	} else if (parent) {
+	if (ums_worker_runs(w, parent)) {
 		s = parent;
 		ums_event_terminated(ums_worker_report(s), ctx->pid);
+	} else {
+		list_del_init(&ctx->list);
 	}
 	ums_worker_set_parent(w, NULL);
 	ums_worker_unlock_both(w, parent);
@@ -301,6 +621,8 @@ void ums_worker_end(struct ums_worker *w)
 		s = ums_worker_report_last(w);
 	if (s)
 		ums_context_notify(&s->context);
+	else if (w->last_sched)
+		ums_worker_leave_corpse(w);
 	rcu_read_unlock();
 }
 

@@ -11,10 +11,16 @@
 #ifndef __LIBUMS_INTERNAL_H
 #define __LIBUMS_INTERNAL_H
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 #include "ums.h"
+
+/* For what is passed on between the program and the kernel as it is. */
+#define ASSERT_SAME(ours, kernels)					\
+	static_assert((int)(ours) == (int)(kernels), "not the kernel's value")
 
 /**
  * struct libums_list - a completion list as the library knows it
@@ -46,5 +52,6 @@ void libums_lists_lose(void);
 void libums_lists_free(void);
 
 void libums_scheduler_forget(void);
+bool libums_scheduler_keeps_event(void);
 
 #endif /* __LIBUMS_INTERNAL_H */

@@ -9,11 +9,23 @@
  * Copyright (C) UMS developers <ums@lists.linux.dev>
  */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #include <linux/ums.h>
 
 #include "internal.h"
+
+ASSERT_SAME(sizeof(ums_ready_item_t), sizeof(struct ums_ready));
+ASSERT_SAME(offsetof(ums_ready_item_t, why), offsetof(struct ums_ready, why));
+ASSERT_SAME(offsetof(ums_ready_item_t, cookie),
+	    offsetof(struct ums_ready, cookie));
+ASSERT_SAME(UMS_WHY_NEW, UMS_READY_NEW);
+ASSERT_SAME(UMS_WHY_YIELDED, UMS_READY_YIELDED);
+ASSERT_SAME(UMS_WHY_UNBLOCKED, UMS_READY_UNBLOCKED);
+ASSERT_SAME(UMS_WHY_PREEMPTED, UMS_READY_PREEMPTED);
+ASSERT_SAME(UMS_WHY_ORPHANED, UMS_READY_ORPHANED);
+ASSERT_SAME(UMS_WHY_TERMINATED, UMS_READY_TERMINATED);
 
 static struct libums_list *lists;	/* libums_lock */
 
@@ -144,6 +156,13 @@ int delete_ums_completion_list(ums_completion_list_t *list)
 	return ret;
 }
 
+int get_ums_completion_list_fd(ums_completion_list_t list)
+{
+	if (libums_open())
+		return -1;
+	return libums_ioctl(IOCTL_UMS_CLIST_FD, list);
+}
+
 int dequeue_ums_completion_list_items(ums_completion_list_t list,
 				      ums_context_t *context)
 {
@@ -157,6 +176,33 @@ int dequeue_ums_completion_list_items(ums_completion_list_t list,
 		return -1;
 	*context = dequeue.context;
 	return 0;
+}
+
+int dequeue_ums_ready(ums_completion_list_t list, ums_ready_item_t *items,
+		      unsigned int nr, int64_t timeout_ns)
+{
+	struct ums_dequeue dequeue = {
+		.clist = list,
+		.nr = nr,
+		.ready = (uintptr_t)items,
+	};
+	bool event = libums_scheduler_keeps_event();
+	int ret;
+
+	/* The kernel would notice when there is something to write. */
+	if (!items) {
+		errno = EFAULT;
+		return -1;
+	}
+	if (event || !timeout_ns)
+		dequeue.flags = UMS_NONBLOCK;
+	else if (timeout_ns > 0)
+		dequeue.timeout_ns = timeout_ns;
+	ret = libums_ioctl(IOCTL_UMS_DEQUEUE, (unsigned long)&dequeue);
+	/* As the kernel has it for an event of its own. */
+	if (ret < 0 && errno == EAGAIN && event)
+		ret = 0;
+	return ret;
 }
 
 ums_context_t get_next_ums_list_item(ums_context_t context)

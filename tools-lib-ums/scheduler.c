@@ -2,17 +2,20 @@
 /*
  * Schedulers.
  *
- * Every execution of a worker leaves one event, in the order in which the
- * workers stopped.  So the library knows at any time how many events the
- * kernel holds for this thread or still owes it, and when an execution is
- * interrupted it waits for the worker by reading all of them: the worker's is
- * the last.  Looking for the worker's context instead would be fooled by an
- * unread event of an earlier turn.  What is read early is kept here and
- * delivered first.
+ * Every execution of a worker leaves one event, and IOCTL_UMS_RUN executes and
+ * reads one event in the same call.  So the kernel holds no event of a worker
+ * that was executed, unless a signal interrupts that call: the worker runs on
+ * then, and the library waits for it by reading the event after all.
  *
- * The room for that is made before a worker is executed, so that nothing can
- * fail between an event's reading and its keeping.  A scheduler that executes
- * one worker a call needs room for one.
+ * One event comes by itself: the end of a worker that was reported blocked and
+ * died in that.  Events are read in order, so the one that a call reads is not
+ * always the one that its execution left, and after an interruption only the
+ * worker's state tells whether it has stopped.
+ *
+ * What is read while the entry point is at work is kept and delivered when it
+ * has returned.  The room for an event is made before a worker is executed, so
+ * that nothing can fail between its reading and its keeping.  A scheduler that
+ * executes one worker a call needs room for one.
  *
  * Copyright (C) UMS developers <ums@lists.linux.dev>
  */
@@ -20,7 +23,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <linux/ums.h>
 
@@ -29,6 +34,13 @@
 /* Enough for any scheduler that does not pile up events. */
 #define FIRST_ROOM	4
 
+/* More undelivered ones than this mean that the entry point does not return. */
+#define MAX_KEPT	1024
+
+ASSERT_SAME(UMS_SCHEDULER_BLOCK_EVENTS, ENTER_UMS_BLOCK_EVENTS);
+ASSERT_SAME(UMS_SCHEDULER_KEEP, ENTER_UMS_KEEP);
+ASSERT_SAME(UMS_BLOCKED_BY_TRAP, UMS_CAUSE_TRAP);
+
 /**
  * struct scheduler - a thread in scheduling mode
  * @kept: events read early, an array of @room; those from @first to before
@@ -36,7 +48,6 @@
  * @room: how many fit into @kept
  * @first: the next event to deliver
  * @end: one after the last
- * @owed: events that the kernel holds or will hold
  * @leaving: leave_ums_scheduling_mode() was called
  *
  * On the stack of enter_ums_scheduling_mode(), touched by that thread alone.
@@ -46,7 +57,6 @@ struct scheduler {
 	size_t room;
 	size_t first;
 	size_t end;
-	size_t owed;
 	bool leaving;
 };
 
@@ -60,46 +70,55 @@ void libums_scheduler_forget(void)
 	self = NULL;
 }
 
-/* Makes room for @more events behind those kept. */
-static int make_room(struct scheduler *s, size_t more)
+/**
+ * libums_scheduler_keeps_event() - is there an event that was read early?
+ *
+ * Return: whether the caller is a scheduler with one.
+ */
+bool libums_scheduler_keeps_event(void)
 {
-	size_t room = s->room;
+	return self && self->first != self->end;
+}
+
+/* Makes room for one event behind those kept. */
+static int make_room(struct scheduler *s)
+{
 	struct ums_event *kept;
 
-	if (s->room - s->end >= more)
+	if (s->end < s->room)
 		return 0;
 
 	s->end -= s->first;
 	memmove(s->kept, s->kept + s->first, s->end * sizeof(*s->kept));
 	s->first = 0;
-	while (room - s->end < more)
-		room *= 2;
-	if (room == s->room)
+	if (s->end < s->room)
 		return 0;
 
-	kept = realloc(s->kept, room * sizeof(*kept));
+	if (s->room >= MAX_KEPT) {
+		errno = ENOMEM;
+		return -1;
+	}
+	kept = realloc(s->kept, 2 * s->room * sizeof(*kept));
 	if (!kept)
 		return -1;
 	s->kept = kept;
-	s->room = room;
+	s->room *= 2;
 	return 0;
 }
 
-static int read_event(struct scheduler *s, struct ums_event *event)
+static int read_event(struct ums_event *event)
 {
 	while (libums_ioctl(IOCTL_UMS_SCHED_DQEVENT, (unsigned long)event)) {
 		if (errno != EINTR)
 			return -1;
 	}
-	if (s->owed)
-		s->owed--;
 	return 0;
 }
 
 static int next_event(struct scheduler *s, struct ums_event *event)
 {
 	if (s->first == s->end)
-		return read_event(s, event);
+		return read_event(event);
 
 	*event = s->kept[s->first++];
 	if (s->first == s->end) {
@@ -109,42 +128,55 @@ static int next_event(struct scheduler *s, struct ums_event *event)
 	return 0;
 }
 
-/* Waits until the running worker has stopped; make_room() was called. */
-static int keep_events(struct scheduler *s)
+static bool runs_here(ums_context_t context)
 {
-	while (s->owed) {
-		if (read_event(s, &s->kept[s->end]))
+	struct ums_query query = { .context = context };
+
+	return !libums_ioctl(IOCTL_UMS_QUERY, (unsigned long)&query) &&
+	       query.state == UMS_STATE_RUNNING &&
+	       query.scheduler == syscall(SYS_gettid);
+}
+
+/* Waits until the worker has stopped; make_room() was called. */
+static int wait_for(struct scheduler *s, ums_context_t context)
+{
+	do {
+		if (read_event(&s->kept[s->end]))
 			return -1;
 		s->end++;
-	}
+	} while (runs_here(context) && !make_room(s));
 	return 0;
+}
+
+int execute_ums_thread_for(ums_context_t context, uint64_t slice_ns)
+{
+	struct ums_run run = { .context = context, .slice_ns = slice_ns };
+	struct scheduler *s = self;
+
+	/* Without a context the call would wait for an event. */
+	if (!s || !context) {
+		errno = ESRCH;
+		return -1;
+	}
+	if (make_room(s))
+		return -1;
+
+	if (!libums_ioctl(IOCTL_UMS_RUN, (unsigned long)&run)) {
+		s->kept[s->end++] = run.event;
+		return 0;
+	}
+	return errno == EINTR ? wait_for(s, context) : -1;
 }
 
 int execute_ums_thread(ums_context_t context)
 {
 	struct timespec ms = { .tv_nsec = 1000000 };
-	struct scheduler *s = self;
 
-	if (!s) {
-		errno = ESRCH;
-		return -1;
-	}
-	if (make_room(s, s->owed + 1))
-		return -1;
-
-	while (libums_ioctl(IOCTL_EXEC_UMS_CTX, context)) {
-		switch (errno) {
-		case EINTR:
-			s->owed++;
-			return keep_events(s);
-		case EAGAIN:
-			nanosleep(&ms, NULL);
-			break;
-		default:
+	while (execute_ums_thread_for(context, 0)) {
+		if (errno != EAGAIN)
 			return -1;
-		}
+		nanosleep(&ms, NULL);
 	}
-	s->owed++;
 	return 0;
 }
 
@@ -167,6 +199,15 @@ static int deliver(const ums_scheduler_startup_info_t *info,
 	case THREAD_TERMINATED:
 		activation.context = event->end_params.context;
 		entry(UMS_SCHEDULER_THREAD_END, &activation, NULL);
+		return 0;
+	case THREAD_BLOCKED:
+		activation.blocked.context = event->blocked_params.context;
+		activation.blocked.cause = event->blocked_params.cause;
+		entry(UMS_SCHEDULER_THREAD_BLOCKED, &activation, NULL);
+		return 0;
+	case THREAD_PREEMPTED:
+		activation.context = event->preempted_params.context;
+		entry(UMS_SCHEDULER_THREAD_PREEMPTED, &activation, NULL);
 		return 0;
 	default:
 		errno = EPROTO;
@@ -203,10 +244,11 @@ static void leave(void *arg)
 	errno = err;
 }
 
-int enter_ums_scheduling_mode(ums_scheduler_startup_info_t *info)
+int enter_ums_scheduling_mode_flags(ums_scheduler_startup_info_t *info,
+				    unsigned int flags)
 {
-	struct scheduler s = { .room = FIRST_ROOM, .owed = 1 };
-	struct ums_enter enter = { .mode = ENTER_UMS_SCHED };
+	struct scheduler s = { .room = FIRST_ROOM };
+	struct ums_enter enter = { .mode = ENTER_UMS_SCHED, .flags = flags };
 	ums_scheduler_startup_info_t copy;
 	int ret;
 
@@ -236,6 +278,11 @@ int enter_ums_scheduling_mode(ums_scheduler_startup_info_t *info)
 	ret = run(&s, &copy);
 	pthread_cleanup_pop(1);
 	return ret;
+}
+
+int enter_ums_scheduling_mode(ums_scheduler_startup_info_t *info)
+{
+	return enter_ums_scheduling_mode_flags(info, 0);
 }
 
 int leave_ums_scheduling_mode(void)

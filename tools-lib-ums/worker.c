@@ -12,10 +12,15 @@
 
 #include "internal.h"
 
-/* What ums_pthread_create() hands to the new thread, which frees it. */
+ASSERT_SAME(UMS_THREAD_RUNNING, UMS_STATE_RUNNING);
+ASSERT_SAME(UMS_THREAD_READY, UMS_STATE_READY);
+ASSERT_SAME(UMS_THREAD_BLOCKED, UMS_STATE_BLOCKED);
+
+/* What the creator hands to the new thread, which frees it. */
 struct start {
 	void *(*routine)(void *arg);
 	void *arg;
+	uint64_t cookie;
 	struct libums_list *list;
 };
 
@@ -28,11 +33,12 @@ struct start {
  * saw to; a new thread is neither scheduler nor worker; that leaves ENOMEM,
  * which passes.
  */
-static int enter(const struct libums_list *list)
+static int enter(const struct start *start)
 {
 	struct ums_enter enter = {
 		.mode = ENTER_UMS_WORK,
-		.clist = list->id,
+		.clist = start->list->id,
+		.cookie = start->cookie,
 	};
 	struct timespec ms = { .tv_nsec = 1000000 };
 
@@ -64,7 +70,7 @@ static void *worker_main(void *arg)
 
 	/* Cancelled or not, the worker comes to its list. */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	err = enter(start.list);
+	err = enter(&start);
 	libums_list_put(start.list);
 	if (err)
 		return PTHREAD_CANCELED;
@@ -76,8 +82,9 @@ static void *worker_main(void *arg)
 	return ret;
 }
 
-int ums_pthread_create(pthread_t *thread, ums_attr_t *attr,
-		       void *(*start_routine)(void *), void *arg)
+int ums_pthread_create_cookie(pthread_t *thread, ums_attr_t *attr,
+			      void *(*start_routine)(void *), void *arg,
+			      uint64_t cookie)
 {
 	struct start *start;
 
@@ -95,6 +102,7 @@ int ums_pthread_create(pthread_t *thread, ums_attr_t *attr,
 		return -1;
 	start->routine = start_routine;
 	start->arg = arg;
+	start->cookie = cookie;
 	start->list = libums_list_get(attr->completion_list);
 	if (!start->list)
 		goto err_free;
@@ -111,7 +119,51 @@ err_free:
 	return -1;
 }
 
+int ums_pthread_create(pthread_t *thread, ums_attr_t *attr,
+		       void *(*start_routine)(void *), void *arg)
+{
+	return ums_pthread_create_cookie(thread, attr, start_routine, arg, 0);
+}
+
 int ums_thread_yield(void *scheduler_param)
 {
 	return libums_ioctl(IOCTL_UMS_YIELD, (unsigned long)scheduler_param);
+}
+
+int switch_to_ums_thread(ums_context_t context)
+{
+	return libums_ioctl(IOCTL_UMS_SWITCH, context);
+}
+
+int preempt_ums_thread(ums_context_t context)
+{
+	return libums_ioctl(IOCTL_UMS_PREEMPT, context);
+}
+
+int query_ums_thread(ums_context_t context, ums_thread_info_t *info)
+{
+	struct ums_query query = { .context = context };
+
+	if (!info) {
+		errno = EFAULT;
+		return -1;
+	}
+	if (libums_ioctl(IOCTL_UMS_QUERY, (unsigned long)&query))
+		return -1;
+	*info = (ums_thread_info_t) {
+		.state = query.state,
+		.why = query.why,
+		.completion_list = query.clist,
+		.scheduler = query.scheduler,
+		.cookie = query.cookie,
+		.switches = query.switches,
+		.yields = query.yields,
+		.handovers = query.handovers,
+		.preemptions = query.preemptions,
+		.blocks = query.blocks,
+		.running_ns = query.running_ns,
+		.ready_ns = query.ready_ns,
+		.blocked_ns = query.blocked_ns,
+	};
+	return 0;
 }

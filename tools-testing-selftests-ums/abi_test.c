@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The interface itself: layout, numbers, callers, and every bad argument. */
 #include <assert.h>
-#include <stddef.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "../kselftest_harness.h"
@@ -36,12 +36,60 @@ AT(struct ums_end_params, context, 0);
 AT(struct ums_end_params, reserved, 4);
 SIZE(struct ums_end_params, 8);
 
+AT(struct ums_blocked_params, context, 0);
+AT(struct ums_blocked_params, cause, 4);
+SIZE(struct ums_blocked_params, 8);
+
+AT(struct ums_preempted_params, context, 0);
+AT(struct ums_preempted_params, reserved, 4);
+SIZE(struct ums_preempted_params, 8);
+
 AT(struct ums_event, type, 0);
 AT(struct ums_event, reserved, 4);
 AT(struct ums_event, yield_params, 8);
 AT(struct ums_event, end_params, 8);
+AT(struct ums_event, blocked_params, 8);
+AT(struct ums_event, preempted_params, 8);
 AT(struct ums_event, pad, 8);
 SIZE(struct ums_event, 56);
+
+AT(struct ums_run, context, 0);
+AT(struct ums_run, flags, 4);
+AT(struct ums_run, slice_ns, 8);
+AT(struct ums_run, timeout_ns, 16);
+AT(struct ums_run, event, 24);
+SIZE(struct ums_run, 80);
+
+AT(struct ums_ready, context, 0);
+AT(struct ums_ready, why, 4);
+AT(struct ums_ready, cookie, 8);
+SIZE(struct ums_ready, 16);
+
+AT(struct ums_dequeue, clist, 0);
+AT(struct ums_dequeue, flags, 4);
+AT(struct ums_dequeue, nr, 8);
+AT(struct ums_dequeue, reserved, 12);
+AT(struct ums_dequeue, timeout_ns, 16);
+AT(struct ums_dequeue, ready, 24);
+SIZE(struct ums_dequeue, 32);
+
+AT(struct ums_query, context, 0);
+AT(struct ums_query, flags, 4);
+AT(struct ums_query, state, 8);
+AT(struct ums_query, why, 12);
+AT(struct ums_query, clist, 16);
+AT(struct ums_query, scheduler, 20);
+AT(struct ums_query, cookie, 24);
+AT(struct ums_query, switches, 32);
+AT(struct ums_query, yields, 40);
+AT(struct ums_query, handovers, 48);
+AT(struct ums_query, preemptions, 56);
+AT(struct ums_query, blocks, 64);
+AT(struct ums_query, running_ns, 72);
+AT(struct ums_query, ready_ns, 80);
+AT(struct ums_query, blocked_ns, 88);
+AT(struct ums_query, reserved, 96);
+SIZE(struct ums_query, 128);
 
 FIXTURE(abi) {
 	int fd;
@@ -87,6 +135,12 @@ TEST_F(abi, ioctl_numbers)
 		{ IOCTL_EXEC_UMS_CTX, _IOC_NONE, 7, 0 },
 		{ IOCTL_UMS_YIELD, _IOC_NONE, 8, 0 },
 		{ IOCTL_EXIT_UMS, _IOC_NONE, 9, 0 },
+		{ IOCTL_UMS_RUN, _IOC_READ | _IOC_WRITE, 10, 80 },
+		{ IOCTL_UMS_DEQUEUE, _IOC_WRITE, 11, 32 },
+		{ IOCTL_UMS_SWITCH, _IOC_NONE, 12, 0 },
+		{ IOCTL_UMS_PREEMPT, _IOC_NONE, 13, 0 },
+		{ IOCTL_UMS_QUERY, _IOC_READ | _IOC_WRITE, 14, 128 },
+		{ IOCTL_UMS_CLIST_FD, _IOC_NONE, 15, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(calls); i++) {
@@ -209,7 +263,7 @@ TEST_F(abi, unknown_calls)
 	char buf[4096] = {};
 	unsigned long arg = (uintptr_t)buf;
 
-	for (int nr = 0x30; nr < 0x100; nr++)
+	for (int nr = 0x10; nr < 0x100; nr++)
 		EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IO(0xF0, nr), arg));
 	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IO(0xF0, 0), arg));
 	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IO(0xEF, 9), arg));
@@ -236,6 +290,18 @@ TEST_F(abi, unknown_sizes_and_directions)
 						   struct ums_dequeue_clist),
 				    arg));
 	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IOW(0xF0, 8, __u64), arg));
+	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IOW(0xF0, 10, struct ums_run),
+				    arg));
+	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IOWR(0xF0, 10, struct ums_event),
+				    arg));
+	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IOWR(0xF0, 11,
+						    struct ums_dequeue), arg));
+	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IOW(0xF0, 11, __u64), arg));
+	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IOW(0xF0, 12, __s32), arg));
+	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IOW(0xF0, 13, __s32), arg));
+	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IOR(0xF0, 14, struct ums_query),
+				    arg));
+	EXPECT_EQ(-ENOTTY, ums_call(self->fd, _IOR(0xF0, 15, __s32), arg));
 }
 
 TEST_F(abi, list_ids_are_positive_and_distinct)
@@ -297,7 +363,21 @@ TEST_F(abi, delete_unknown_list)
 TEST_F(abi, plain_thread_is_no_caller)
 {
 	struct ums_event event;
+	struct ums_ready ready;
+	struct ums_query query;
 
+	EXPECT_EQ(-ESRCH, ums_run(self->fd, gettid(), 0, &event));
+	EXPECT_EQ(-ESRCH, ums_run(self->fd, NOT_A_WORKER, 1000, &event));
+	EXPECT_EQ(-ESRCH, ums_wait(self->fd, 0, 0, &event));
+	EXPECT_EQ(-ESRCH, ums_wait(self->fd, UMS_NONBLOCK, 0, &event));
+	EXPECT_EQ(-ESRCH, ums_take(self->fd, self->clist, 0, 0, &ready, 1));
+	EXPECT_EQ(-ESRCH, ums_take(self->fd, self->clist, UMS_NONBLOCK, 0,
+				   &ready, 1));
+	EXPECT_EQ(-ESRCH, ums_switch(self->fd, gettid()));
+	EXPECT_EQ(-ESRCH, ums_switch(self->fd, 0));
+	/* Anybody may ask, but not about a plain thread. */
+	EXPECT_EQ(-ESRCH, ums_preempt(self->fd, gettid()));
+	EXPECT_EQ(-ESRCH, ums_query(self->fd, gettid(), &query));
 	EXPECT_EQ(-ESRCH, ums_dqevent(self->fd, &event));
 	EXPECT_EQ(-ESRCH, ums_dequeue(self->fd, self->clist));
 	EXPECT_EQ(-ESRCH, ums_next(self->fd, gettid()));
@@ -314,6 +394,9 @@ TEST_F(abi, scheduler_is_no_worker)
 
 	ASSERT_EQ(0, ums_enter(self->fd, ENTER_UMS_SCHED, self->clist, 0));
 	EXPECT_EQ(-ESRCH, ums_yield(self->fd, 0));
+	EXPECT_EQ(-ESRCH, ums_switch(self->fd, gettid()));
+	EXPECT_EQ(-ESRCH, ums_preempt(self->fd, gettid()));
+	EXPECT_EQ(-ESRCH, ums_run(self->fd, gettid(), 0, &event));
 	EXPECT_EQ(-ESRCH, ums_exec(self->fd, gettid()));
 	EXPECT_EQ(-ESRCH, ums_next(self->fd, gettid()));
 	/* Still a scheduler. */
@@ -325,8 +408,15 @@ TEST_F(abi, scheduler_is_no_worker)
 static void calls_of_worker(struct ums_worker *worker)
 {
 	struct ums_event event;
+	struct ums_ready ready;
 	int fd = worker->fd;
 
+	CHECK_EQ(-ESRCH, ums_run(fd, worker->tid, 0, &event));
+	CHECK_EQ(-ESRCH, ums_wait(fd, 0, 0, &event));
+	CHECK_EQ(-ESRCH, ums_take(fd, worker->clist, 0, 0, &ready, 1));
+	/* The scheduler is none to switch to or to preempt. */
+	CHECK_EQ(-ESRCH, ums_switch(fd, getpid()));
+	CHECK_EQ(-ESRCH, ums_preempt(fd, getpid()));
 	CHECK_EQ(-ESRCH, ums_dqevent(fd, &event));
 	CHECK_EQ(-ESRCH, ums_dequeue(fd, worker->clist));
 	CHECK_EQ(-ESRCH, ums_next(fd, worker->tid));
@@ -336,13 +426,14 @@ static void calls_of_worker(struct ums_worker *worker)
 	ums_worker_yield(worker, 7);
 	CHECK_EQ(0, ums_exit(fd));
 	CHECK_EQ(-ESRCH, ums_yield(fd, 0));
+	CHECK_EQ(-ESRCH, ums_switch(fd, worker->tid));
 	CHECK_EQ(-ESRCH, ums_exit(fd));
 }
 
 TEST_F(abi, worker_is_no_scheduler)
 {
 	struct ums_worker worker = {};
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist,
 		.workers = &worker, .nr_workers = 1, .live = 1,
 	};
@@ -411,6 +502,68 @@ TEST_F(abi, events_are_clean)
 	EXPECT_NO_NOTES();
 }
 
+static void block_and_spin(struct ums_worker *worker)
+{
+	ums_nap_us(1000);
+	ums_work_spin(worker);
+}
+
+/* The same for the other call that gives events, and the other events. */
+TEST_F(abi, events_of_run_are_clean)
+{
+	struct {
+		struct ums_run run;
+		unsigned char behind[16];
+	} buf;
+	struct ums_event expected;
+	struct ums_ready ready;
+	struct ums_worker worker = {};
+
+	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
+				      block_and_spin));
+	worker.granted = ULONG_MAX / 2;
+	ASSERT_EQ(0, ums_enter_sched(self->fd, self->clist,
+				     ENTER_UMS_BLOCK_EVENTS));
+	for (int i = 0; i < 3; i++) {
+		memset(&buf, 0xa5, sizeof(buf));
+		memset(&expected, 0, sizeof(expected));
+		buf.run.context = 0;
+		buf.run.flags = 0;
+		buf.run.slice_ns = 0;
+		buf.run.timeout_ns = 0;
+		switch (i) {
+		case 0:
+			expected.type = SCHEDULER_STARTUP;
+			break;
+		case 1:
+			expected.type = THREAD_BLOCKED;
+			expected.blocked_params.context = worker.tid;
+			expected.blocked_params.cause = SYS_nanosleep;
+			break;
+		case 2:
+			buf.run.slice_ns = 1000000;
+			expected.type = THREAD_PREEMPTED;
+			expected.preempted_params.context = worker.tid;
+			break;
+		}
+		if (i) {
+			buf.run.context = worker.tid;
+			ASSERT_EQ(GET(worker.tid),
+				  ums_take_one(self->fd, self->clist, &ready));
+		}
+		ASSERT_EQ(0, ums_call(self->fd, IOCTL_UMS_RUN,
+				      (uintptr_t)&buf.run));
+		EXPECT_EQ(0, memcmp(&expected, &buf.run.event,
+				    sizeof(expected)));
+		/* What is in, is not touched. */
+		EXPECT_EQ(i ? GET(worker.tid) : 0, buf.run.context);
+		EXPECT_EQ(i == 2 ? 1000000 : 0, buf.run.slice_ns);
+		for (size_t j = 0; j < sizeof(buf.behind); j++)
+			EXPECT_EQ(0xa5, buf.behind[j]);
+	}
+	EXPECT_NO_NOTES();
+}
+
 /*
  * Every bad argument of IOCTL_ENTER_UMS.
  */
@@ -439,7 +592,15 @@ FIXTURE_VARIANT_ADD(enter, mode_high) {
 };
 
 FIXTURE_VARIANT_ADD(enter, sched_flag_low) {
-	.list = LIST_GOOD, .arg = { .mode = ENTER_UMS_SCHED, .flags = 1 },
+	.list = LIST_GOOD, .arg = { .mode = ENTER_UMS_SCHED, .flags = 4 },
+};
+
+FIXTURE_VARIANT_ADD(enter, sched_flag_among_good) {
+	.list = LIST_GOOD,
+	.arg = {
+		.mode = ENTER_UMS_SCHED,
+		.flags = ENTER_UMS_BLOCK_EVENTS | ENTER_UMS_KEEP | 0x100,
+	},
 };
 
 FIXTURE_VARIANT_ADD(enter, sched_flag_high) {
@@ -477,7 +638,17 @@ FIXTURE_VARIANT_ADD(enter, sched_list_huge) {
 };
 
 FIXTURE_VARIANT_ADD(enter, worker_flag_low) {
-	.list = LIST_GOOD, .arg = { .mode = ENTER_UMS_WORK, .flags = 1 },
+	.list = LIST_GOOD, .arg = { .mode = ENTER_UMS_WORK, .flags = 4 },
+};
+
+FIXTURE_VARIANT_ADD(enter, worker_block_events) {
+	.list = LIST_GOOD,
+	.arg = { .mode = ENTER_UMS_WORK, .flags = ENTER_UMS_BLOCK_EVENTS },
+};
+
+FIXTURE_VARIANT_ADD(enter, worker_keep) {
+	.list = LIST_GOOD,
+	.arg = { .mode = ENTER_UMS_WORK, .flags = ENTER_UMS_KEEP },
 };
 
 FIXTURE_VARIANT_ADD(enter, worker_flag_high) {
@@ -521,28 +692,30 @@ FIXTURE_TEARDOWN(enter)
 	close(self->fd);
 }
 
+static int make_list_kind(int fd, int clist, enum list_kind kind)
+{
+	int id;
+
+	switch (kind) {
+	case LIST_ZERO:
+		return 0;
+	case LIST_NEGATIVE:
+		return -clist;
+	case LIST_HUGE:
+		return INT_MAX;
+	case LIST_DELETED:
+		id = ums_create(fd);
+		return ums_delete(fd, id) ? -EBUSY : id;
+	default:
+		return clist;
+	}
+}
+
 TEST_F(enter, is_invalid)
 {
 	struct ums_enter arg = variant->arg;
 
-	switch (variant->list) {
-	case LIST_GOOD:
-		arg.clist = self->clist;
-		break;
-	case LIST_ZERO:
-		arg.clist = 0;
-		break;
-	case LIST_NEGATIVE:
-		arg.clist = -self->clist;
-		break;
-	case LIST_DELETED:
-		arg.clist = ums_create(self->fd);
-		ASSERT_EQ(0, ums_delete(self->fd, arg.clist));
-		break;
-	case LIST_HUGE:
-		arg.clist = INT_MAX;
-		break;
-	}
+	arg.clist = make_list_kind(self->fd, self->clist, variant->list);
 	EXPECT_EQ(-EINVAL, ums_call(self->fd, IOCTL_ENTER_UMS,
 				    (uintptr_t)&arg));
 
@@ -551,6 +724,304 @@ TEST_F(enter, is_invalid)
 	EXPECT_FALSE(ums_exists(UMS_PROC "/%d/schedulers/%d", getpid(),
 				gettid()));
 	EXPECT_FALSE(ums_exists(UMS_PROC "/%d/workers/%d", getpid(), gettid()));
+	EXPECT_EQ(0, ums_delete(self->fd, self->clist));
+}
+
+TEST_F(abi, enter_with_flags)
+{
+	struct ums_event event;
+
+	for (__u32 flags = 0; flags < 4; flags++) {
+		ASSERT_EQ(0, ums_enter_sched(self->fd, self->clist, flags));
+		ASSERT_EQ(0, ums_dqevent(self->fd, &event));
+		EXPECT_EQ(SCHEDULER_STARTUP, event.type);
+		ASSERT_EQ(0, ums_exit(self->fd));
+	}
+}
+
+/*
+ * Every bad argument of IOCTL_UMS_RUN.
+ */
+enum context_kind { CTX_NONE, CTX_OWNED, CTX_SELF, CTX_GIVEN };
+
+FIXTURE(run_args) {
+	int fd;
+	int clist;
+	struct ums_worker worker;
+};
+
+FIXTURE_VARIANT(run_args) {
+	enum context_kind context;
+	struct ums_run arg;
+	int ret;
+};
+
+FIXTURE_VARIANT_ADD(run_args, worker_nonblock) {
+	CTX_OWNED, { .flags = UMS_NONBLOCK }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, worker_flag_unknown) {
+	CTX_OWNED, { .flags = 2 }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, worker_flag_high) {
+	CTX_OWNED, { .flags = 0x80000000 }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, worker_timeout) {
+	CTX_OWNED, { .timeout_ns = 1 }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, worker_timeout_high) {
+	CTX_OWNED, { .timeout_ns = 1ULL << 63 }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, wait_slice) {
+	CTX_NONE, { .slice_ns = 1 }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, wait_slice_high) {
+	CTX_NONE, { .slice_ns = 1ULL << 32 }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, wait_flag_unknown) {
+	CTX_NONE, { .flags = 2 }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, wait_flag_among_good) {
+	CTX_NONE, { .flags = UMS_NONBLOCK | 0x80000000 }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, wait_nonblock_with_timeout) {
+	CTX_NONE, { .flags = UMS_NONBLOCK, .timeout_ns = 1 }, -EINVAL,
+};
+
+FIXTURE_VARIANT_ADD(run_args, scheduler) { CTX_SELF, {}, -ESRCH };
+
+FIXTURE_VARIANT_ADD(run_args, unknown) {
+	CTX_GIVEN, { .context = NOT_A_WORKER }, -ESRCH,
+};
+
+FIXTURE_VARIANT_ADD(run_args, negative) {
+	CTX_GIVEN, { .context = -1 }, -ESRCH,
+};
+
+FIXTURE_VARIANT_ADD(run_args, most_negative) {
+	CTX_GIVEN, { .context = INT_MIN }, -ESRCH,
+};
+
+FIXTURE_VARIANT_ADD(run_args, huge) {
+	CTX_GIVEN, { .context = INT_MAX }, -ESRCH,
+};
+
+FIXTURE_SETUP(run_args)
+{
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	ASSERT_LT(0, self->clist);
+}
+
+FIXTURE_TEARDOWN(run_args)
+{
+	close(self->fd);
+}
+
+TEST_F(run_args, are_refused)
+{
+	struct ums_run arg = variant->arg;
+	struct ums_event event;
+
+	self->worker.granted = 1;
+	ASSERT_EQ(0, ums_worker_start(&self->worker, self->fd, self->clist,
+				      ums_work_return));
+	ASSERT_EQ(0, ums_enter(self->fd, ENTER_UMS_SCHED, self->clist, 0));
+	ASSERT_EQ(GET(self->worker.tid), ums_dequeue(self->fd, self->clist));
+	if (variant->context == CTX_OWNED)
+		arg.context = self->worker.tid;
+	if (variant->context == CTX_SELF)
+		arg.context = gettid();
+	EXPECT_EQ(variant->ret, ums_call(self->fd, IOCTL_UMS_RUN,
+					 (uintptr_t)&arg));
+
+	/* Nothing has run, and no event is gone. */
+	EXPECT_EQ(0, ums_next(self->fd, GET(self->worker.tid)));
+	EXPECT_EQ(1, GET(self->worker.entered));
+	ASSERT_EQ(0, ums_wait(self->fd, UMS_NONBLOCK, 0, &event));
+	EXPECT_EQ(SCHEDULER_STARTUP, event.type);
+	EXPECT_NO_EVENT(self->fd);
+	ASSERT_EQ(0, ums_run(self->fd, self->worker.tid, 0, &event));
+	EXPECT_EQ(THREAD_TERMINATED, event.type);
+	EXPECT_NO_NOTES();
+}
+
+/*
+ * Every bad argument of IOCTL_UMS_DEQUEUE.
+ */
+FIXTURE(dequeue_args) {
+	int fd;
+	int clist;
+	struct ums_worker worker;
+};
+
+FIXTURE_VARIANT(dequeue_args) {
+	enum list_kind list;
+	struct ums_dequeue arg;
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, no_room) {
+	LIST_GOOD, { .nr = 0 },
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, reserved) {
+	LIST_GOOD, { .nr = 1, .reserved = 1 },
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, reserved_high) {
+	LIST_GOOD, { .nr = 1, .reserved = 0x80000000 },
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, flag_unknown) {
+	LIST_GOOD, { .nr = 1, .flags = 2 },
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, flag_among_good) {
+	LIST_GOOD, { .nr = 1, .flags = UMS_NONBLOCK | 0x80000000 },
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, nonblock_with_timeout) {
+	LIST_GOOD, { .nr = 1, .flags = UMS_NONBLOCK, .timeout_ns = 1 },
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, list_0) {
+	LIST_ZERO, { .nr = 1 },
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, list_negative) {
+	LIST_NEGATIVE, { .nr = 1 },
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, list_deleted) {
+	LIST_DELETED, { .nr = 1 },
+};
+
+FIXTURE_VARIANT_ADD(dequeue_args, list_huge) {
+	LIST_HUGE, { .nr = 1 },
+};
+
+FIXTURE_SETUP(dequeue_args)
+{
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	ASSERT_LT(0, self->clist);
+}
+
+FIXTURE_TEARDOWN(dequeue_args)
+{
+	close(self->fd);
+}
+
+TEST_F(dequeue_args, are_invalid)
+{
+	struct ums_ready ready = { .context = -7 };
+	struct ums_dequeue arg = variant->arg;
+
+	ASSERT_EQ(0, ums_worker_start(&self->worker, self->fd, self->clist,
+				      ums_work_return));
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	arg.clist = make_list_kind(self->fd, self->clist, variant->list);
+	arg.ready = (uintptr_t)&ready;
+	EXPECT_EQ(-EINVAL, ums_call(self->fd, IOCTL_UMS_DEQUEUE,
+				    (uintptr_t)&arg));
+
+	/* Nothing was taken. */
+	EXPECT_EQ(-7, ready.context);
+	EXPECT_EQ(-ESRCH, ums_next(self->fd, GET(self->worker.tid)));
+	EXPECT_EQ(GET(self->worker.tid),
+		  ums_take_one(self->fd, self->clist, &ready));
+}
+
+TEST_F(abi, query_args)
+{
+	struct ums_query query = { .context = gettid(), .flags = 1 };
+	struct ums_worker worker = {};
+
+	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
+				      ums_work_return));
+	query.context = worker.tid;
+	EXPECT_EQ(-EINVAL, ums_call(self->fd, IOCTL_UMS_QUERY,
+				    (uintptr_t)&query));
+	query.flags = 0x80000000;
+	EXPECT_EQ(-EINVAL, ums_call(self->fd, IOCTL_UMS_QUERY,
+				    (uintptr_t)&query));
+	EXPECT_EQ(-ESRCH, ums_query(self->fd, 0, &query));
+	EXPECT_EQ(-ESRCH, ums_query(self->fd, -1, &query));
+	EXPECT_EQ(-ESRCH, ums_query(self->fd, INT_MIN, &query));
+	EXPECT_EQ(-ESRCH, ums_query(self->fd, INT_MAX, &query));
+	EXPECT_EQ(-ESRCH, ums_query(self->fd, NOT_A_WORKER, &query));
+	/* What is written over need not be clean; what is reserved will be. */
+	memset(&query, 0xa5, sizeof(query));
+	query.context = worker.tid;
+	query.flags = 0;
+	EXPECT_EQ(0, ums_call(self->fd, IOCTL_UMS_QUERY, (uintptr_t)&query));
+	EXPECT_EQ(GET(worker.tid), query.context);
+	EXPECT_EQ(0, query.flags);
+	EXPECT_EQ(UMS_STATE_READY, query.state);
+	EXPECT_EQ(0, query.switches);
+	for (size_t i = 0; i < ARRAY_SIZE(query.reserved); i++)
+		EXPECT_EQ(0, query.reserved[i]);
+}
+
+TEST_F(abi, preempt_and_switch_args)
+{
+	static const long bad[] = { 0, -1, INT_MIN, INT_MAX, NOT_A_WORKER };
+	struct ums_worker worker = {};
+
+	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
+				      ums_work_return));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(-ESRCH, ums_preempt(self->fd, bad[i]));
+		EXPECT_EQ(-ESRCH, ums_switch(self->fd, bad[i]));
+	}
+	if (sizeof(long) > 4) {
+		/* The low half alone names a worker. */
+		unsigned long high = 1UL << (sizeof(long) * 8 - 16);
+
+		EXPECT_EQ(-ESRCH, ums_preempt(self->fd, high | worker.tid));
+	}
+	EXPECT_EQ(-EAGAIN, ums_preempt(self->fd, worker.tid));
+}
+
+TEST_F(abi, clist_fd_args)
+{
+	struct rlimit old, none;
+	int gone = ums_create(self->fd), fd;
+
+	ASSERT_EQ(0, ums_delete(self->fd, gone));
+	EXPECT_EQ(-EINVAL, ums_clist_fd(self->fd, gone));
+	EXPECT_EQ(-EINVAL, ums_clist_fd(self->fd, 0));
+	EXPECT_EQ(-EINVAL, ums_clist_fd(self->fd, -1));
+	EXPECT_EQ(-EINVAL, ums_clist_fd(self->fd, INT_MAX));
+	if (sizeof(long) > 4) {
+		unsigned long high = 1UL << (sizeof(long) * 8 - 16);
+
+		EXPECT_EQ(-EINVAL, ums_clist_fd(self->fd, high | self->clist));
+	}
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &old));
+	none = old;
+	none.rlim_cur = 0;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+	EXPECT_EQ(-EMFILE, ums_clist_fd(self->fd, self->clist));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &old));
+	/* The failed call keeps nothing. */
+	fd = ums_clist_fd(self->fd, self->clist);
+	EXPECT_LE(0, fd);
+	close(fd);
 	EXPECT_EQ(0, ums_delete(self->fd, self->clist));
 }
 
@@ -732,6 +1203,115 @@ TEST_F(pointer, dequeue_from_empty_list)
 	EXPECT_EQ(-EFAULT, ums_call(self->fd, IOCTL_DEQUEUE_UMS_CLIST, arg));
 }
 
+/* Fault caught: the worker has run, or its event is gone. */
+TEST_F(pointer, run)
+{
+	struct ums_worker worker = { .value = 1, .granted = 1 };
+	struct ums_run run = {}, wait = {};
+	unsigned long arg;
+
+	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
+				      ums_work_yield));
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	ASSERT_EQ(GET(worker.tid), ums_dequeue(self->fd, self->clist));
+	run.context = worker.tid;
+	arg = bad_pointer(self->map, self->page, variant->kind, &run,
+			  sizeof(run));
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(-EFAULT, ums_call(self->fd, IOCTL_UMS_RUN, arg));
+	EXPECT_EQ(0, GET(worker.used));
+	EXPECT_EQ(0, ums_next(self->fd, GET(worker.tid)));
+	EXPECT_NO_EVENT(self->fd);
+
+	/* The same for an event that waits. */
+	ASSERT_EQ(0, ums_exec(self->fd, GET(worker.tid)));
+	ASSERT_EQ(0, mprotect(self->map, self->page, PROT_READ | PROT_WRITE));
+	arg = bad_pointer(self->map, self->page, variant->kind, &wait,
+			  sizeof(wait));
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(-EFAULT, ums_call(self->fd, IOCTL_UMS_RUN, arg));
+	ASSERT_EQ(0, ums_wait(self->fd, UMS_NONBLOCK, 0, &wait.event));
+	EXPECT_EQ(THREAD_YIELD, wait.event.type);
+	EXPECT_EQ(GET(worker.tid), wait.event.yield_params.context);
+	EXPECT_NO_EVENT(self->fd);
+	EXPECT_NO_NOTES();
+}
+
+TEST_F(pointer, query)
+{
+	struct ums_worker worker = {};
+	struct ums_query query = {};
+	unsigned long arg;
+
+	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
+				      ums_work_return));
+	query.context = worker.tid;
+	arg = bad_pointer(self->map, self->page, variant->kind, &query,
+			  sizeof(query));
+	EXPECT_EQ(-EFAULT, ums_call(self->fd, IOCTL_UMS_QUERY, arg));
+	EXPECT_EQ(0, ums_query(self->fd, worker.tid, &query));
+}
+
+TEST_F(pointer, batch_dequeue)
+{
+	struct ums_ready ready;
+	struct ums_dequeue dq = {
+		.clist = self->clist, .nr = 1, .ready = (uintptr_t)&ready,
+	};
+	struct ums_worker worker = {};
+	unsigned long arg;
+
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
+				      ums_work_return));
+	arg = bad_pointer(self->map, self->page, variant->kind, &dq,
+			  sizeof(dq));
+	if (variant->kind == PTR_READONLY) {
+		/* Nothing is written to it. */
+		EXPECT_EQ(1, ums_call(self->fd, IOCTL_UMS_DEQUEUE, arg));
+		EXPECT_EQ(GET(worker.tid), ready.context);
+		return;
+	}
+	EXPECT_EQ(-EFAULT, ums_call(self->fd, IOCTL_UMS_DEQUEUE, arg));
+	EXPECT_EQ(-ESRCH, ums_next(self->fd, GET(worker.tid)));
+	EXPECT_EQ(GET(worker.tid),
+		  ums_take_one(self->fd, self->clist, &ready));
+}
+
+/* Fault caught: contexts are lost, change place or cookie, or stay owned. */
+TEST_F(pointer, array_of_batch_dequeue)
+{
+	struct ums_worker workers[NR_ORDER] = {};
+	struct ums_ready ready[NR_ORDER] = {};
+	struct ums_ready *bad;
+
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	for (int i = 0; i < NR_ORDER - 1; i++) {
+		workers[i].cookie = 100 + i;
+		ASSERT_EQ(0, ums_worker_start(&workers[i], self->fd,
+					      self->clist, ums_work_return));
+	}
+	bad = (void *)bad_pointer(self->map, self->page, variant->kind, ready,
+				  sizeof(ready));
+	for (int i = 0; i < 3; i++)
+		EXPECT_EQ(-EFAULT, ums_take(self->fd, self->clist, 0, 0, bad,
+					    NR_ORDER));
+	EXPECT_EQ(-ESRCH, ums_next(self->fd, GET(workers[0].tid)));
+	EXPECT_EQ(-EBUSY, ums_exec(self->fd, GET(workers[0].tid)));
+	workers[NR_ORDER - 1].cookie = 100 + NR_ORDER - 1;
+	ASSERT_EQ(0, ums_worker_start(&workers[NR_ORDER - 1], self->fd,
+				      self->clist, ums_work_return));
+	EXPECT_EQ(-EFAULT, ums_take(self->fd, self->clist, 0, 0, bad,
+				    NR_ORDER));
+	ASSERT_EQ(NR_ORDER, ums_take(self->fd, self->clist, 0, 0, ready,
+				     NR_ORDER));
+	for (int i = 0; i < NR_ORDER; i++) {
+		EXPECT_EQ(GET(workers[i].tid), ready[i].context);
+		EXPECT_EQ(UMS_READY_NEW, ready[i].why);
+		EXPECT_EQ(100 + i, ready[i].cookie);
+	}
+}
+
 /*
  * Calls from any process but the opener.
  */
@@ -739,6 +1319,12 @@ static int count_foreign_calls(int fd, int clist)
 {
 	struct ums_enter enter = { .mode = ENTER_UMS_SCHED, .clist = clist };
 	struct ums_dequeue_clist dq = { .clist = clist };
+	struct ums_ready ready;
+	struct ums_dequeue take = {
+		.clist = clist, .nr = 1, .ready = (uintptr_t)&ready,
+	};
+	struct ums_query query = { .context = getppid() };
+	struct ums_run run = { .flags = UMS_NONBLOCK };
 	struct ums_event event;
 	__s32 id;
 	int bad = 0;
@@ -758,6 +1344,13 @@ static int count_foreign_calls(int fd, int clist)
 	FOREIGN(IOCTL_EXEC_UMS_CTX, getppid());
 	FOREIGN(IOCTL_UMS_YIELD, 0);
 	FOREIGN(IOCTL_EXIT_UMS, 0);
+	FOREIGN(IOCTL_UMS_RUN, &run);
+	FOREIGN(IOCTL_UMS_RUN, 0);
+	FOREIGN(IOCTL_UMS_DEQUEUE, &take);
+	FOREIGN(IOCTL_UMS_SWITCH, getppid());
+	FOREIGN(IOCTL_UMS_PREEMPT, getppid());
+	FOREIGN(IOCTL_UMS_QUERY, &query);
+	FOREIGN(IOCTL_UMS_CLIST_FD, clist);
 #undef FOREIGN
 	return bad;
 }
@@ -894,8 +1487,13 @@ TEST_F(abi, calls_of_32_bit_program)
 	struct ums_dequeue_clist *dq;
 	struct ums_event *event;
 	struct ums_enter *enter;
+	struct ums_dequeue *take;
+	struct ums_query *query;
+	struct ums_ready *ready;
+	struct ums_run *run;
 	__s32 *id;
 	char *low;
+	int fd;
 
 	if (!have_compat())
 		SKIP(return, "needs CONFIG_IA32_EMULATION");
@@ -906,6 +1504,10 @@ TEST_F(abi, calls_of_32_bit_program)
 	enter = (void *)(low + 64);
 	dq = (void *)(low + 128);
 	event = (void *)(low + 192);
+	run = (void *)(low + 256);
+	take = (void *)(low + 384);
+	ready = (void *)(low + 448);
+	query = (void *)(low + 512);
 
 #define COMPAT(request, arg) \
 	compat_ioctl(self->fd, request, (uintptr_t)(arg))
@@ -913,6 +1515,7 @@ TEST_F(abi, calls_of_32_bit_program)
 	ASSERT_LT(0, *id);
 	EXPECT_EQ(-EFAULT, COMPAT(IOCTL_CREATE_UMS_CLIST, 0));
 	EXPECT_EQ(-ENOTTY, COMPAT(_IO(0xF0, 0x30), 0));
+	worker.cookie = 0x123456789abcdefULL;
 	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, *id, ums_work_yield));
 
 	enter->mode = ENTER_UMS_SCHED;
@@ -930,6 +1533,33 @@ TEST_F(abi, calls_of_32_bit_program)
 	EXPECT_EQ(THREAD_YIELD, event->type);
 	EXPECT_EQ(GET(worker.tid), event->yield_params.context);
 	EXPECT_EQ(-ESRCH, COMPAT(IOCTL_UMS_YIELD, 0));
+
+	fd = COMPAT(IOCTL_UMS_CLIST_FD, *id);
+	EXPECT_LE(0, fd);
+	close(fd);
+	take->clist = *id;
+	take->nr = 1;
+	take->ready = (uintptr_t)ready;
+	ASSERT_EQ(1, COMPAT(IOCTL_UMS_DEQUEUE, take));
+	EXPECT_EQ(GET(worker.tid), ready->context);
+	EXPECT_EQ(UMS_READY_YIELDED, ready->why);
+	EXPECT_EQ(worker.cookie, ready->cookie);
+	query->context = worker.tid;
+	ASSERT_EQ(0, COMPAT(IOCTL_UMS_QUERY, query));
+	EXPECT_EQ(1, query->yields);
+	EXPECT_EQ(gettid(), query->scheduler);
+	EXPECT_EQ(worker.cookie, query->cookie);
+	EXPECT_EQ(-EAGAIN, COMPAT(IOCTL_UMS_PREEMPT, worker.tid));
+	EXPECT_EQ(-ESRCH, COMPAT(IOCTL_UMS_SWITCH, worker.tid));
+	EXPECT_EQ(-ESRCH, COMPAT(IOCTL_UMS_PREEMPT, -1));
+	run->timeout_ns = 1000;
+	EXPECT_EQ(-ETIMEDOUT, COMPAT(IOCTL_UMS_RUN, run));
+	run->timeout_ns = 0;
+	run->context = worker.tid;
+	worker.granted++;
+	ASSERT_EQ(0, COMPAT(IOCTL_UMS_RUN, run));
+	EXPECT_EQ(THREAD_TERMINATED, run->event.type);
+	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, *id, ums_work_return));
 	EXPECT_EQ(0, COMPAT(IOCTL_EXIT_UMS, 0));
 	EXPECT_EQ(-EBUSY, COMPAT(IOCTL_DELETE_UMS_CLIST, *id));
 	EXPECT_EQ(-EINVAL, COMPAT(IOCTL_DELETE_UMS_CLIST, -1));

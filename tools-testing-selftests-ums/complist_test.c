@@ -387,7 +387,7 @@ TEST_F_TIMEOUT(complist, one_wakeup_per_worker, LONG_TEST)
 TEST_F_TIMEOUT(complist, shared_by_schedulers, LONG_TEST)
 {
 	struct ums_sched scheds[SHARERS];
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist,
 		.workers = self->workers, .nr_workers = NR, .live = NR,
 	};
@@ -429,7 +429,7 @@ static void *signal_schedulers(void *arg)
 /* One that looks for no work after a signal until another one has found it. */
 static void schedule_and_pause(struct ums_sched *sched)
 {
-	struct ums_run *run = sched->run;
+	struct ums_test_run *run = sched->run;
 
 	while (run->live) {
 		unsigned long seen = run->yields;
@@ -452,7 +452,7 @@ static void schedule_and_pause(struct ums_sched *sched)
 TEST_F_TIMEOUT(complist, interrupted_wakeup_is_passed_on, LONG_TEST)
 {
 	struct ums_sched scheds[3];
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist,
 		.workers = self->workers, .nr_workers = 1, .live = 1,
 	};
@@ -549,7 +549,7 @@ static void *take_and_give_back(void *arg)
 TEST_F_TIMEOUT(complist, give_back_race, LONG_TEST)
 {
 	struct give_back give = { .fd = self->fd, .clist = self->clist };
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist,
 		.workers = self->workers, .nr_workers = 3, .live = 3,
 	};

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Executing workers: who may, what is refused, and what the switch keeps. */
 #include <fenv.h>
-#include <sys/prctl.h>
-#include <sys/ptrace.h>
 
 #include "../kselftest_harness.h"
 #include "ums_test.h"
@@ -14,7 +12,7 @@ FIXTURE(exec) {
 	int fd;
 	int clist;
 	struct ums_worker workers[NR];
-	struct ums_run run;
+	struct ums_test_run run;
 	pid_t got[NR];
 };
 
@@ -26,7 +24,7 @@ FIXTURE_SETUP(exec)
 	ASSERT_LE(0, self->fd);
 	self->clist = ums_create(self->fd);
 	ASSERT_LT(0, self->clist);
-	self->run = (struct ums_run) {
+	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 	};
 }
@@ -193,7 +191,7 @@ TEST_F(exec, queued_worker_is_busy)
 /* Invariant 2: a running worker belongs to the scheduler that runs it. */
 TEST_F(exec, running_worker_is_busy)
 {
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist,
 		.workers = self->workers, .nr_workers = 1, .live = 1,
 	};
@@ -386,28 +384,10 @@ TEST_F_TIMEOUT(exec, race_has_one_winner, LONG_TEST)
 /*
  * A worker held by a debugger cannot be executed; nothing changes for it.
  */
-static void hold_thread(pid_t tid, int told, int tell)
-{
-	char byte = 0;
-	int status;
-
-	if (ptrace(PTRACE_SEIZE, tid, 0, 0) ||
-	    ptrace(PTRACE_INTERRUPT, tid, 0, 0) ||
-	    waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status))
-		_exit(errno);
-	if (write(tell, &byte, 1) != 1 || read(told, &byte, 1) != 1)
-		_exit(1);
-	if (ptrace(PTRACE_DETACH, tid, 0, 0))
-		_exit(2);
-	_exit(0);
-}
-
 TEST_F(exec, worker_held_by_debugger)
 {
-	int down[2], up[2];
 	struct ums_event event;
-	pid_t child;
-	char byte = 0;
+	struct ums_hold hold;
 	int ret;
 
 	self->workers[0].granted = LOTS;
@@ -417,19 +397,7 @@ TEST_F(exec, worker_held_by_debugger)
 	self->workers[1].granted = LOTS;
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	ASSERT_EQ(0, ums_collect(self->fd, self->clist, self->got, 2));
-	ASSERT_EQ(0, pipe(down));
-	ASSERT_EQ(0, pipe(up));
-	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-	child = fork();
-	ASSERT_LE(0, child);
-	if (!child) {
-		close(up[0]);
-		close(down[1]);
-		hold_thread(self->got[0], down[0], up[1]);
-	}
-	close(up[1]);
-	close(down[0]);
-	ASSERT_EQ(1, read(up[0], &byte, 1));
+	ASSERT_EQ(0, ums_hold_start(&hold, TID(0)));
 
 	EXPECT_EQ(-EAGAIN, ums_exec(self->fd, TID(0)));
 	EXPECT_EQ(-EAGAIN, ums_exec(self->fd, TID(0)));
@@ -439,8 +407,7 @@ TEST_F(exec, worker_held_by_debugger)
 	EXPECT_EQ(TID(1), event.end_params.context);
 	EXPECT_EQ(0, GET(self->workers[0].used));
 
-	ASSERT_EQ(1, write(down[1], &byte, 1));
-	EXPECT_CHILD_OK(child);
+	EXPECT_EQ(0, ums_hold_end(&hold));
 	do {
 		ret = ums_exec(self->fd, TID(0));
 	} while (ret == -EAGAIN);
@@ -484,17 +451,6 @@ FIXTURE_TEARDOWN(exclusion)
 	close(self->fd);
 }
 
-static int pin(int cpu)
-{
-	cpu_set_t cpus;
-
-	if (cpu < 0)
-		return 0;
-	CPU_ZERO(&cpus);
-	CPU_SET(cpu, &cpus);
-	return sched_setaffinity(0, sizeof(cpus), &cpus) ? -errno : 0;
-}
-
 /* How many are between their calls at this moment. */
 static atomic_int inside;
 
@@ -508,7 +464,7 @@ static void be_inside(int spins)
 
 static void yield_inside(struct ums_worker *worker)
 {
-	CHECK_EQ(0, pin(*(int *)worker->arg));
+	CHECK_EQ(0, ums_pin(*(int *)worker->arg));
 	for (long i = 0; i < worker->value; i++) {
 		be_inside(50);
 		ums_worker_yield(worker, i);
@@ -518,10 +474,10 @@ static void yield_inside(struct ums_worker *worker)
 
 static void *run_inside(void *arg)
 {
-	struct ums_run *run = arg;
+	struct ums_test_run *run = arg;
 	pid_t got[2];
 
-	CHECK_EQ(0, pin(*(int *)run->arg));
+	CHECK_EQ(0, ums_pin(*(int *)run->arg));
 	CHECK_EQ(0, ums_become_sched(run->fd, run->clist));
 	while (run->live) {
 		/* Each worker is on the list whenever the scheduler is here. */
@@ -538,7 +494,7 @@ static void *run_inside(void *arg)
 
 TEST_F_TIMEOUT(exclusion, never_both, LONG_TEST)
 {
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = 2, .live = 2, .arg = (void *)&variant->sched_cpu,
 	};
@@ -776,7 +732,7 @@ TEST_F_TIMEOUT(exec, runs_on_this_cpu, LONG_TEST)
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	for (int i = 0; i < PLACED; i++) {
 		if (i % 20 == 0)
-			ASSERT_EQ(0, pin(i / 20 % 2));
+			ASSERT_EQ(0, ums_pin(i / 20 % 2));
 		ASSERT_EQ(TID(0), ums_dequeue(self->fd, self->clist));
 		ASSERT_EQ(0, ums_run_once(self->fd, TID(0), &event));
 		ASSERT_EQ(THREAD_YIELD, event.type);
@@ -791,7 +747,7 @@ TEST_F_TIMEOUT(exec, runs_on_this_cpu, LONG_TEST)
 
 static void pinned(struct ums_worker *worker)
 {
-	CHECK_EQ(0, pin(1));
+	CHECK_EQ(0, ums_pin(1));
 	for (long i = 0; i < worker->value; i++) {
 		CHECK_EQ(1, sched_getcpu());
 		ums_worker_yield(worker, i);
@@ -803,7 +759,7 @@ TEST_F_TIMEOUT(exec, respects_affinity, LONG_TEST)
 {
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		SKIP(return, NO_TWO_CPUS);
-	ASSERT_EQ(0, pin(0));
+	ASSERT_EQ(0, ums_pin(0));
 	self->workers[0].value = 300;
 	self->workers[1].value = 300;
 	RUN_ALL(2, pinned);
@@ -883,16 +839,6 @@ TEST_F_TIMEOUT(exec, blocking_makes_no_events, LONG_TEST)
 	pthread_join(thread, NULL);
 }
 
-static atomic_int stop_hogs;
-
-static void *hog(void *arg)
-{
-	CHECK_EQ(0, pin(*(int *)arg));
-	while (!stop_hogs)
-		;
-	return NULL;
-}
-
 static void spin_for_a_while(struct ums_worker *worker)
 {
 	for (long i = 0; i < worker->value; i++) {
@@ -904,19 +850,17 @@ static void spin_for_a_while(struct ums_worker *worker)
 /* Fault caught: the kernel's own preemption is taken for a stop. */
 TEST_F_TIMEOUT(exec, preemption_makes_no_events, LONG_TEST)
 {
-	pthread_t threads[2];
-	int cpu = 0;
+	struct ums_hog hogs[2];
 
 	for (int i = 0; i < 2; i++)
-		ASSERT_EQ(0, pthread_create(&threads[i], NULL, hog, &cpu));
-	ASSERT_EQ(0, pin(cpu));
+		ASSERT_EQ(0, ums_hog_start(&hogs[i], 0));
+	ASSERT_EQ(0, ums_pin(0));
 	self->workers[0].value = 5;
 	self->workers[1].value = 5;
 	RUN_ALL(2, spin_for_a_while);
 	EXPECT_EQ(10, GET(self->run.yields));
-	stop_hogs = 1;
 	for (int i = 0; i < 2; i++)
-		pthread_join(threads[i], NULL);
+		ums_hog_stop(&hogs[i]);
 }
 
 /*

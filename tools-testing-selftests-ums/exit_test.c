@@ -26,36 +26,55 @@ FIXTURE_VARIANT(ending) {
 	enum end_kind kind;
 	bool inherit;
 	int loops;
+	__u32 flags;		/* of the schedulers */
 };
 
-FIXTURE_VARIANT_ADD(ending, exit_group) { END_EXIT, false, 500 };
+FIXTURE_VARIANT_ADD(ending, exit_group) { END_EXIT, false, 500, 0 };
 
 FIXTURE_VARIANT_ADD(ending, exit_group_by_worker) {
-	END_WORKER_EXIT, false, 250,
+	END_WORKER_EXIT, false, 250, 0,
 };
 
 FIXTURE_VARIANT_ADD(ending, exit_group_by_scheduler) {
-	END_SCHED_EXIT, false, 250,
+	END_SCHED_EXIT, false, 250, 0,
 };
 
-FIXTURE_VARIANT_ADD(ending, kill) { END_KILL, false, 500 };
+FIXTURE_VARIANT_ADD(ending, kill) { END_KILL, false, 500, 0 };
 
-FIXTURE_VARIANT_ADD(ending, execve) { END_EXEC, false, 170 };
+FIXTURE_VARIANT_ADD(ending, execve) { END_EXEC, false, 170, 0 };
 
-FIXTURE_VARIANT_ADD(ending, execve_by_worker) { END_WORKER_EXEC, false, 170 };
+FIXTURE_VARIANT_ADD(ending, execve_by_worker) {
+	END_WORKER_EXEC, false, 170, 0,
+};
 
 FIXTURE_VARIANT_ADD(ending, execve_by_scheduler) {
-	END_SCHED_EXEC, false, 170,
+	END_SCHED_EXEC, false, 170, 0,
 };
 
-FIXTURE_VARIANT_ADD(ending, execve_inherit) { END_EXEC, true, 170 };
+FIXTURE_VARIANT_ADD(ending, execve_inherit) { END_EXEC, true, 170, 0 };
 
 FIXTURE_VARIANT_ADD(ending, execve_inherit_by_worker) {
-	END_WORKER_EXEC, true, 170,
+	END_WORKER_EXEC, true, 170, 0,
 };
 
 FIXTURE_VARIANT_ADD(ending, execve_inherit_by_scheduler) {
-	END_SCHED_EXEC, true, 170,
+	END_SCHED_EXEC, true, 170, 0,
+};
+
+FIXTURE_VARIANT_ADD(ending, exit_group_block_events) {
+	END_EXIT, false, 250, ENTER_UMS_BLOCK_EVENTS,
+};
+
+FIXTURE_VARIANT_ADD(ending, exit_group_by_worker_block_events) {
+	END_WORKER_EXIT, false, 250, ENTER_UMS_BLOCK_EVENTS,
+};
+
+FIXTURE_VARIANT_ADD(ending, kill_block_events) {
+	END_KILL, false, 250, ENTER_UMS_BLOCK_EVENTS | ENTER_UMS_KEEP,
+};
+
+FIXTURE_VARIANT_ADD(ending, execve_block_events) {
+	END_EXEC, false, 100, ENTER_UMS_BLOCK_EVENTS,
 };
 
 FIXTURE_SETUP(ending)
@@ -76,6 +95,7 @@ static struct {
 	enum end_kind kind;
 	bool inherit;
 	int fd;
+	__u32 flags;
 	long delay_us;
 	char helper[PATH_MAX];
 } ending;
@@ -119,7 +139,9 @@ static void yield_to_the_end(struct ums_worker *worker)
 {
 	long start = now_us();
 
-	for (;;) {
+	for (long i = 0;; i++) {
+		if (ending.flags)
+			ums_nap_us(i % 50);
 		ums_yield(worker->fd, 0);
 		if (worker->arg && time_is_up(start))
 			end_now();
@@ -136,7 +158,12 @@ static void schedule_to_the_end(int fd, int clist, bool end)
 		context = ums_dequeue(fd, clist);
 		while (context > 0) {
 			next = ums_next(fd, context);
-			ums_run_once(fd, context, &event);
+			/* With a slice now and then, where there are flags. */
+			if (ending.flags)
+				ums_run(fd, context, context % 2 * 30000,
+					&event);
+			else
+				ums_run_once(fd, context, &event);
 			context = next;
 			if (end && time_is_up(start))
 				end_now();
@@ -167,6 +194,7 @@ static void live_and_end(unsigned int seed)
 	ending.delay_us = rand_r(&seed) % 3000;
 	sched = (struct ums_sched) {
 		.fn = schedule_in_thread, .cpu = -1, .fd = fd, .clist = clist,
+		.flags = ending.flags,
 	};
 	for (int i = 0; i < 2; i++) {
 		if (ending.kind == END_WORKER_EXEC ||
@@ -184,7 +212,7 @@ static void live_and_end(unsigned int seed)
 			usleep(50);
 		end_now();
 	}
-	if (ums_become_sched(fd, clist))
+	if (ums_become_sched_with(fd, clist, ending.flags))
 		_exit(103);
 	schedule_to_the_end(fd, clist, false);
 }
@@ -197,6 +225,7 @@ TEST_F_TIMEOUT(ending, at_random_points, ENDING_TEST)
 
 	ending.kind = variant->kind;
 	ending.inherit = variant->inherit;
+	ending.flags = variant->flags;
 	ums_helper(ending.helper, "ums_exec_helper");
 	ASSERT_EQ(0, access(ending.helper, X_OK));
 	for (unsigned long i = 0; i < loops; i++) {
@@ -222,7 +251,7 @@ TEST_F_TIMEOUT(ending, at_random_points, ENDING_TEST)
 
 static void *keep_going(void *arg)
 {
-	struct ums_run *run = arg;
+	struct ums_test_run *run = arg;
 	int ret = ums_become_sched(run->fd, run->clist);
 
 	ums_sleep_ms(QUIET_MS);
@@ -247,7 +276,7 @@ TEST(main_thread_ends_first)
 	ASSERT_LE(0, child);
 	if (!child) {
 		static struct ums_worker worker = { .value = 100 };
-		static struct ums_run run = {
+		static struct ums_test_run run = {
 			.workers = &worker, .nr_workers = 1, .live = 1,
 		};
 		pthread_t thread;

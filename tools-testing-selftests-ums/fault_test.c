@@ -171,7 +171,8 @@ static void *run_main_thread(void *arg)
 	worker->stage = 1;
 	while ((context = ums_dequeue(worker->fd, worker->clist)) > 0)
 		CHECK_EQ(0, ums_run_once(worker->fd, context, &event));
-	CHECK_EQ(-EIDRM, context);
+	/* Deleted while this thread waited, or before. */
+	CHECK(context == -EIDRM || context == -EINVAL);
 	return NULL;
 }
 
@@ -226,6 +227,42 @@ TEST_F(fault, exec)
 	EXPECT_NO_NOTES();
 }
 
+/* The same in one call.  It reads an event, so it makes none for long. */
+TEST_F(fault, run)
+{
+	struct ums_event event;
+	int context, count = 0;
+
+	self->worker.granted = LOTS;
+	ASSERT_EQ(0, ums_worker_start(&self->worker, self->fd, self->clist,
+				      ums_work_yield_forever));
+	context = self->worker.tid;
+	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
+					   ENTER_UMS_KEEP));
+	ASSERT_EQ(context, ums_dequeue(self->fd, self->clist));
+	/* So that it needs memory for one more. */
+	ASSERT_EQ(0, ums_exec(self->fd, context));
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, ums_exec(self->fd, context));
+		SWEEP(ums_run(self->fd, context, SOON_NS, &event), IS_ZERO,
+		      EXPECT_EQ(count++, event.yield_params.scheduler_params),
+		      EXPECT_EQ(0, ums_next(self->fd, context)));
+	}
+	EXPECT_LE(10, count);
+	EXPECT_EQ(11 + count, GET(self->worker.used));
+	EXPECT_NO_NOTES();
+}
+
+TEST_F(fault, clist_fd)
+{
+	int fds = ums_count_entries("/proc/self/fd");
+
+	SWEEP(ums_clist_fd(self->fd, self->clist), IS_FD, close(__ret),
+	      EXPECT_EQ(fds, ums_count_entries("/proc/self/fd")));
+	EXPECT_EQ(fds, ums_count_entries("/proc/self/fd"));
+	EXPECT_EQ(0, ums_delete(self->fd, self->clist));
+}
+
 /*
  * Invariant 3: nothing is lost for lack of memory, for nothing is allocated.
  */
@@ -275,6 +312,57 @@ TEST_F(fault, switching_needs_no_memory)
 static void die_without_memory(struct ums_worker *worker)
 {
 	set_fail_nth(open_fail_nth(), worker->value);
+}
+
+/* All that can stop a worker, and all that takes it back. */
+static void stop_without_memory(struct ums_worker *worker)
+{
+	int nth = open_fail_nth();
+
+	CHECK(nth >= 0);
+	for (long i = 0; i < worker->value; i++) {
+		set_fail_nth(nth, 1);
+		CHECK_EQ(0, ums_nap_us(100));
+		CHECK_EQ(0, ums_preempt(worker->fd, worker->tid));
+		worker->stage = 1;
+		while (worker->stage == 1)
+			;
+		CHECK_EQ(1, get_fail_nth(nth));
+		set_fail_nth(nth, 0);
+	}
+	close(nth);
+}
+
+TEST_F(fault, stopping_needs_no_memory)
+{
+	int counts[6] = {}, spun = 0;
+	struct ums_event event = {};
+	struct ums_ready ready;
+
+	self->worker.granted = LOTS;
+	self->worker.value = 20;
+	ASSERT_EQ(0, ums_worker_start(&self->worker, self->fd, self->clist,
+				      stop_without_memory));
+	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
+					   ENTER_UMS_BLOCK_EVENTS));
+	while (event.type != THREAD_TERMINATED) {
+		set_fail_nth(self->nth, 1);
+		ASSERT_EQ(1, ums_take(self->fd, self->clist, 0, SOON_NS,
+				      &ready, 1));
+		/* It spins until a slice has ended. */
+		ASSERT_EQ(0, ums_run(self->fd, ready.context,
+				     spun ? 0 : 2000000, &event));
+		ASSERT_EQ(1, get_fail_nth(self->nth));
+		set_fail_nth(self->nth, 0);
+		counts[event.type]++;
+		spun = event.type == THREAD_PREEMPTED &&
+		       self->worker.stage == 1;
+		if (spun)
+			self->worker.stage = 2;
+	}
+	EXPECT_LE(10, counts[THREAD_BLOCKED]);
+	EXPECT_LE(2 * self->worker.value, counts[THREAD_PREEMPTED]);
+	EXPECT_NO_NOTES();
 }
 
 /* However a thread's exit goes in short memory, it is reported. */

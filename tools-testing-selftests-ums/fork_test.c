@@ -13,7 +13,7 @@ FIXTURE(forks) {
 	int fd;
 	int clist;
 	struct ums_worker workers[NR];
-	struct ums_run run;
+	struct ums_test_run run;
 };
 
 FIXTURE_SETUP(forks)
@@ -24,7 +24,7 @@ FIXTURE_SETUP(forks)
 	ASSERT_LE(0, self->fd);
 	self->clist = ums_create(self->fd);
 	ASSERT_LT(0, self->clist);
-	self->run = (struct ums_run) {
+	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = 1, .live = 1,
 	};
@@ -47,7 +47,7 @@ FIXTURE_TEARDOWN(forks)
 static int live_as_child(int inherited)
 {
 	struct ums_worker workers[2] = { { .value = 30 }, { .value = 30 } };
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.workers = workers, .nr_workers = 2, .live = 2,
 	};
 	struct ums_event event;
@@ -110,7 +110,7 @@ TEST_F_TIMEOUT(forks, worker, LONG_TEST)
 static pid_t children[64];
 static atomic_int nr_children;
 
-static void fork_at_event(struct ums_run *run, struct ums_worker *worker,
+static void fork_at_event(struct ums_test_run *run, struct ums_worker *worker,
 			  const struct ums_event *event)
 {
 	pid_t child = fork();

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 
 #include "../kselftest_harness.h"
 #include "ums_test.h"
@@ -23,7 +22,7 @@ FIXTURE(jobctl) {
 	int fd;
 	int clist;
 	struct ums_worker workers[NR];
-	struct ums_run run;
+	struct ums_test_run run;
 	struct ums_storm storm;
 };
 
@@ -35,7 +34,7 @@ FIXTURE_SETUP(jobctl)
 	ASSERT_LE(0, self->fd);
 	self->clist = ums_create(self->fd);
 	ASSERT_LT(0, self->clist);
-	self->run = (struct ums_run) {
+	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = NR, .live = NR,
 	};
@@ -102,31 +101,12 @@ static int list_threads(pid_t pid, pid_t *tids, int max)
 	return count;
 }
 
-/* Exits with the line where a debugger's call failed. */
-#define TRACE(call)							\
-	do {								\
-		if ((call) < 0) {					\
-			fprintf(stderr, "# tracer: %s: %s\n", #call,	\
-				strerror(errno));			\
-			_exit(__LINE__ % 200 + 1);			\
-		}							\
-	} while (0)
-
-static void wait_for_stop(pid_t tid)
-{
-	int status;
-
-	TRACE(waitpid(tid, &status, __WALL));
-	if (!WIFSTOPPED(status))
-		_exit(201);
-}
-
 static void attach_and_detach(const pid_t *tids, int count, int round)
 {
 	for (int i = 0; i < count; i++)
 		TRACE(ptrace(PTRACE_ATTACH, tids[i], 0, 0));
 	for (int i = 0; i < count; i++)
-		wait_for_stop(tids[i]);
+		ums_wait_for_stop(tids[i]);
 	if (round % 2)
 		usleep(round % 7 * 100);
 	for (int i = 0; i < count; i++)
@@ -138,12 +118,12 @@ static void seize_and_interrupt(const pid_t *tids, int count, int round)
 	for (int i = 0; i < count; i++) {
 		TRACE(ptrace(PTRACE_SEIZE, tids[i], 0, 0));
 		TRACE(ptrace(PTRACE_INTERRUPT, tids[i], 0, 0));
-		wait_for_stop(tids[i]);
+		ums_wait_for_stop(tids[i]);
 		if (round % 3 == 0) {
 			/* Let it go and hold it once more. */
 			TRACE(ptrace(PTRACE_CONT, tids[i], 0, 0));
 			TRACE(ptrace(PTRACE_INTERRUPT, tids[i], 0, 0));
-			wait_for_stop(tids[i]);
+			ums_wait_for_stop(tids[i]);
 		}
 		if (round % 2)
 			usleep(round % 7 * 50);
@@ -171,39 +151,40 @@ static void trace_calls(const pid_t *tids, int count, int round)
 	}
 	for (int i = 0; i < count; i++) {
 		TRACE(ptrace(PTRACE_INTERRUPT, tids[i], 0, 0));
-		wait_for_stop(tids[i]);
+		ums_wait_for_stop(tids[i]);
 		TRACE(ptrace(PTRACE_DETACH, tids[i], 0, 0));
 	}
-}
-
-/* The tracer is a child, which Yama allows only if it is told to. */
-static pid_t fork_tracer(void)
-{
-	pid_t child;
-
-	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
-	child = fork();
-	if (!child)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return child;
 }
 
 FIXTURE(debugger) {
 	int fd;
 	int clist;
 	struct ums_worker workers[NR];
-	struct ums_run run;
+	struct ums_test_run run;
 	struct ums_storm storm;
 };
 
 FIXTURE_VARIANT(debugger) {
 	void (*look)(const pid_t *tids, int count, int round);
 	int rounds;
+	__u32 flags;
 };
 
-FIXTURE_VARIANT_ADD(debugger, attach) { attach_and_detach, 300 };
-FIXTURE_VARIANT_ADD(debugger, seize) { seize_and_interrupt, 300 };
-FIXTURE_VARIANT_ADD(debugger, system_calls) { trace_calls, 30 };
+FIXTURE_VARIANT_ADD(debugger, attach) { attach_and_detach, 300, 0 };
+FIXTURE_VARIANT_ADD(debugger, seize) { seize_and_interrupt, 300, 0 };
+FIXTURE_VARIANT_ADD(debugger, system_calls) { trace_calls, 30, 0 };
+
+FIXTURE_VARIANT_ADD(debugger, attach_block_events) {
+	attach_and_detach, 100, ENTER_UMS_BLOCK_EVENTS,
+};
+
+FIXTURE_VARIANT_ADD(debugger, seize_block_events) {
+	seize_and_interrupt, 100, ENTER_UMS_BLOCK_EVENTS,
+};
+
+FIXTURE_VARIANT_ADD(debugger, system_calls_block_events) {
+	trace_calls, 20, ENTER_UMS_BLOCK_EVENTS,
+};
 
 FIXTURE_SETUP(debugger)
 {
@@ -213,7 +194,7 @@ FIXTURE_SETUP(debugger)
 	ASSERT_LE(0, self->fd);
 	self->clist = ums_create(self->fd);
 	ASSERT_LT(0, self->clist);
-	self->run = (struct ums_run) {
+	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = NR, .live = NR,
 	};
@@ -229,8 +210,9 @@ TEST_F_TIMEOUT(debugger, storm, LONG_TEST)
 	pid_t child, parent = getpid(), tids[32];
 	int rounds = ums_loops(variant->rounds);
 
-	ASSERT_EQ(0, ums_storm_start(&self->storm, self->fd, self->clist));
-	child = fork_tracer();
+	ASSERT_EQ(0, ums_storm_start_with(&self->storm, self->fd, self->clist,
+					  variant->flags, 0));
+	child = ums_fork_tracer();
 	ASSERT_LE(0, child);
 	if (!child) {
 		/* Seven threads, main among them. */
@@ -255,7 +237,7 @@ TEST_F(debugger, parked_workers)
 		START(i, ums_work_return);
 		tids[i] = self->workers[i].tid;
 	}
-	child = fork_tracer();
+	child = ums_fork_tracer();
 	ASSERT_LE(0, child);
 	if (!child) {
 		/* There are no system calls to trace. */
@@ -267,7 +249,8 @@ TEST_F(debugger, parked_workers)
 	ums_sleep_ms(QUIET_MS);
 	for (int i = 0; i < NR; i++)
 		EXPECT_EQ(1, GET(self->workers[i].entered));
-	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
+					   variant->flags));
 	EXPECT_EQ(0, ums_schedule(&self->run));
 	EXPECT_SETTLED(&self->run);
 	EXPECT_NO_NOTES();
@@ -283,7 +266,7 @@ static void step(pid_t tid, int tell)
 
 	TRACE(ptrace(PTRACE_SEIZE, tid, 0, 0));
 	TRACE(ptrace(PTRACE_INTERRUPT, tid, 0, 0));
-	wait_for_stop(tid);
+	ums_wait_for_stop(tid);
 	TRACE(ptrace(PTRACE_SINGLESTEP, tid, 0, 0));
 	ums_sleep_ms(QUIET_MS);
 	if (waitpid(tid, &status, __WALL | WNOHANG))
@@ -296,7 +279,7 @@ static void step(pid_t tid, int tell)
 			_exit(206);
 		TRACE(ptrace(PTRACE_SINGLESTEP, tid, 0, 0));
 	}
-	wait_for_stop(tid);
+	ums_wait_for_stop(tid);
 	TRACE(ptrace(PTRACE_DETACH, tid, 0, 0));
 	_exit(0);
 }
@@ -319,7 +302,7 @@ TEST_F(jobctl, single_steps_of_parked_worker)
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	ASSERT_EQ(TID(0), ums_dequeue(self->fd, self->clist));
 	ASSERT_EQ(0, pipe(pipes));
-	child = fork_tracer();
+	child = ums_fork_tracer();
 	ASSERT_LE(0, child);
 	if (!child)
 		step(self->workers[0].tid, pipes[1]);

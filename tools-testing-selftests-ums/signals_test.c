@@ -21,7 +21,7 @@ FIXTURE(signals) {
 	int fd;
 	int clist;
 	struct ums_worker workers[NR];
-	struct ums_run run;
+	struct ums_test_run run;
 	struct ums_sched sched;
 	struct ums_storm storm;
 	pid_t got[NR];
@@ -35,7 +35,7 @@ FIXTURE_SETUP(signals)
 	ASSERT_LE(0, self->fd);
 	self->clist = ums_create(self->fd);
 	ASSERT_LT(0, self->clist);
-	self->run = (struct ums_run) {
+	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = NR, .live = NR,
 	};

@@ -104,7 +104,7 @@ static void enter_as_worker(struct ums_worker *worker)
 TEST_F(startup, worker_enters_twice)
 {
 	struct ums_worker worker = {};
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist,
 		.workers = &worker, .nr_workers = 1, .live = 1,
 	};
@@ -216,7 +216,7 @@ TEST_F_TIMEOUT(startup, many_schedulers, LONG_TEST)
 
 static void *main_schedules(void *arg)
 {
-	struct ums_run *run = arg;
+	struct ums_test_run *run = arg;
 	int ret = ums_become_sched(run->fd, run->clist);
 
 	CHECK_EQ(0, ret);
@@ -230,7 +230,7 @@ TEST_F(startup, main_thread_as_worker)
 	struct ums_worker worker = {
 		.fd = self->fd, .clist = self->clist, .tid = getpid(),
 	};
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist,
 		.workers = &worker, .nr_workers = 1, .live = 1,
 	};

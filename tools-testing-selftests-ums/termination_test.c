@@ -166,7 +166,7 @@ static void yield_then_end(struct ums_worker *worker)
 
 TEST_F(ways, after_yields)
 {
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = NR, .live = NR,
 	};

@@ -27,7 +27,7 @@ static int inherited(int fd)
 static int schedule(void)
 {
 	struct ums_worker worker = { .value = 20 };
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.workers = &worker, .nr_workers = 1, .live = 1,
 	};
 	int fd = ums_open();

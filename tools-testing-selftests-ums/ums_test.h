@@ -22,12 +22,14 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -46,16 +48,22 @@
 #define NO_DEVICE	"no " UMS_DEV ": is CONFIG_UMS on and the module loaded?"
 #define NO_ROOT		"needs root"
 #define NO_TWO_CPUS	"needs two CPUs"
+#define NO_UFFD		"needs CONFIG_USERFAULTFD"
+#define NO_KERNEL_UFFD	"needs CONFIG_USERFAULTFD, and root for kernel faults"
 
 /* For what must happen: far more than a slow debug kernel needs. */
 #define SOON_MS		20000
 /* For what must not happen: long enough for a fault to show. */
 #define QUIET_MS	60
+#define QUIET_NS	(QUIET_MS * 1000000ULL)
+
+/* As a timeout in nanoseconds. */
+#define SOON_NS		(SOON_MS * 1000000ULL)
 
 /* Seconds for a test that loops. */
 #define LONG_TEST	300
 
-/* A race is run this often; the environment variable UMS_LOOPS multiplies it. */
+/* A race is run this often, or UMS_LOOPS percent of it (100 by default). */
 #define RACE_LOOPS	ums_loops(1000)
 
 /* A thread id that no test thread has: the idle task's neighbour, init. */
@@ -107,6 +115,17 @@ static inline int ums_enter(int fd, __u32 mode, int clist, __u64 cookie)
 	return ums_call(fd, IOCTL_ENTER_UMS, (uintptr_t)&enter);
 }
 
+static inline int ums_enter_sched(int fd, int clist, __u32 flags)
+{
+	struct ums_enter enter = {
+		.mode = ENTER_UMS_SCHED,
+		.flags = flags,
+		.clist = clist,
+	};
+
+	return ums_call(fd, IOCTL_ENTER_UMS, (uintptr_t)&enter);
+}
+
 static inline int ums_dqevent(int fd, struct ums_event *event)
 {
 	return ums_call(fd, IOCTL_UMS_SCHED_DQEVENT, (uintptr_t)event);
@@ -141,6 +160,99 @@ static inline int ums_exit(int fd)
 	return ums_call(fd, IOCTL_EXIT_UMS, 0);
 }
 
+/* Runs a worker until the scheduler's next event; slice 0: without one. */
+static inline int ums_run(int fd, pid_t context, __u64 slice_ns,
+			  struct ums_event *event)
+{
+	struct ums_run run = { .context = context, .slice_ns = slice_ns };
+	int ret = ums_call(fd, IOCTL_UMS_RUN, (uintptr_t)&run);
+
+	*event = run.event;
+	return ret;
+}
+
+/* Waits for an event and runs nothing. */
+static inline int ums_wait(int fd, __u32 flags, __u64 timeout_ns,
+			   struct ums_event *event)
+{
+	struct ums_run run = { .flags = flags, .timeout_ns = timeout_ns };
+	int ret = ums_call(fd, IOCTL_UMS_RUN, (uintptr_t)&run);
+
+	*event = run.event;
+	return ret;
+}
+
+/* How many contexts were taken. */
+static inline int ums_take(int fd, int clist, __u32 flags, __u64 timeout_ns,
+			   struct ums_ready *ready, __u32 nr)
+{
+	struct ums_dequeue dq = {
+		.clist = clist,
+		.flags = flags,
+		.nr = nr,
+		.timeout_ns = timeout_ns,
+		.ready = (uintptr_t)ready,
+	};
+
+	return ums_call(fd, IOCTL_UMS_DEQUEUE, (uintptr_t)&dq);
+}
+
+/* The one context that is on the list or must come soon. */
+static inline int ums_take_one(int fd, int clist, struct ums_ready *ready)
+{
+	int ret = ums_take(fd, clist, 0, SOON_NS, ready, 1);
+
+	return ret == 1 ? ready->context : ret;
+}
+
+static inline int ums_switch(int fd, long context)
+{
+	return ums_call(fd, IOCTL_UMS_SWITCH, context);
+}
+
+static inline int ums_preempt(int fd, long context)
+{
+	return ums_call(fd, IOCTL_UMS_PREEMPT, context);
+}
+
+static inline int ums_query(int fd, pid_t context, struct ums_query *query)
+{
+	memset(query, 0, sizeof(*query));
+	query->context = context;
+	return ums_call(fd, IOCTL_UMS_QUERY, (uintptr_t)query);
+}
+
+/* UMS_STATE_*, or an error. */
+static inline int ums_state(int fd, pid_t context)
+{
+	struct ums_query query;
+	int ret = ums_query(fd, context, &query);
+
+	return ret ? ret : (int)query.state;
+}
+
+static inline int ums_clist_fd(int fd, long clist)
+{
+	return ums_call(fd, IOCTL_UMS_CLIST_FD, clist);
+}
+
+/* Nothing waits there, and nothing is taken. */
+#define EXPECT_NO_EVENT(fd)						\
+	do {								\
+		struct ums_event __event;				\
+									\
+		EXPECT_EQ(-EAGAIN, ums_wait(fd, UMS_NONBLOCK, 0,	\
+					    &__event));			\
+	} while (0)
+
+#define EXPECT_NO_WORKER(fd, clist)					\
+	do {								\
+		struct ums_ready __ready;				\
+									\
+		EXPECT_EQ(-EAGAIN, ums_take(fd, clist, UMS_NONBLOCK, 0,	\
+					    &__ready, 1));		\
+	} while (0)
+
 /* The worker that an event is about, 0 for SCHEDULER_STARTUP. */
 static inline pid_t ums_event_context(const struct ums_event *event)
 {
@@ -149,6 +261,10 @@ static inline pid_t ums_event_context(const struct ums_event *event)
 		return event->yield_params.context;
 	case THREAD_TERMINATED:
 		return event->end_params.context;
+	case THREAD_BLOCKED:
+		return event->blocked_params.context;
+	case THREAD_PREEMPTED:
+		return event->preempted_params.context;
 	default:
 		return 0;
 	}
@@ -185,8 +301,30 @@ static inline bool ums_check(bool ok, const char *file, int line,
 
 unsigned long ums_loops(unsigned long count);
 long ums_now_ms(void);
+unsigned long ums_now_ns(void);
 void ums_sleep_ms(long ms);
 void ums_spin_us(long us);
+/* Some instructions, without a look at the clock. */
+static inline void ums_spin_turns(long turns)
+{
+	while (turns-- > 0)
+		asm volatile("" : : : "memory");
+}
+
+/* One SYS_nanosleep; the result of the system call. */
+int ums_nap_us(long us);
+/* Keeps the calling thread on a CPU; a negative one changes nothing. */
+int ums_pin(int cpu);
+
+/* A thread that keeps a CPU busy. */
+struct ums_hog {
+	int cpu;
+	atomic_int stop;
+	pthread_t thread;
+};
+
+int ums_hog_start(struct ums_hog *hog, int cpu);
+void ums_hog_stop(struct ums_hog *hog);
 
 #define WAIT_FOR(cond)							\
 	({								\
@@ -264,11 +402,14 @@ struct ums_worker {
 	 * The account of a worker: executions begun for it, the times that it
 	 * went on, and the events about it.  It never goes on more often than
 	 * it was executed, and in the end all three are the same.  A test that
-	 * calls IOCTL_EXEC_UMS_CTX itself grants beforehand.
+	 * calls IOCTL_EXEC_UMS_CTX itself grants beforehand.  One that blocked
+	 * or was preempted is executed once more without a call that returns;
+	 * those are counted by themselves.
 	 */
 	atomic_ulong granted;
 	atomic_ulong used;
 	atomic_ulong reported;
+	atomic_ulong resumed;
 };
 
 /* Makes the thread; the worker may not have entered yet. */
@@ -281,6 +422,8 @@ int ums_worker_start(struct ums_worker *worker, int fd, int clist,
 void ums_worker_yield(struct ums_worker *worker, unsigned long value);
 /* For a worker that entered by itself: keeps the account. */
 void ums_worker_went_on(struct ums_worker *worker);
+/* Checks that it may run: it was executed more often than it stopped. */
+void ums_worker_may_run(struct ums_worker *worker);
 
 /* Common worker functions. */
 void ums_work_return(struct ums_worker *worker);
@@ -292,6 +435,7 @@ void ums_work_spin(struct ums_worker *worker);	/* until stage is 2 or more */
 
 /* Enters as a scheduler and reads SCHEDULER_STARTUP. */
 int ums_become_sched(int fd, int clist);
+int ums_become_sched_with(int fd, int clist, __u32 flags);
 /* Waits for one event, signals or not. */
 int ums_event_wait(int fd, struct ums_event *event);
 /* Executes a worker and reads its event. */
@@ -303,19 +447,25 @@ int ums_collect(int fd, int clist, pid_t *contexts, int count);
  * A set of workers run to their end by one or more schedulers, first in first
  * out, whatever signals and debuggers do meanwhile.
  */
-struct ums_run {
+struct ums_test_run {
 	int fd;
 	int clist;
 	struct ums_worker *workers;
 	int nr_workers;
+	/* How those of ums_sched_start() enter. */
+	__u32 flags;
+	/* Run with IOCTL_UMS_RUN and this slice, if set. */
+	__u64 slice_ns;
 	/* Called for each event about a worker, if set. */
-	void (*on_event)(struct ums_run *run, struct ums_worker *worker,
+	void (*on_event)(struct ums_test_run *run, struct ums_worker *worker,
 			 const struct ums_event *event);
 	void *arg;
 
 	atomic_int live;
 	atomic_ulong yields;
 	atomic_ulong ends;
+	atomic_ulong blocks;
+	atomic_ulong preempts;
 	atomic_ulong eintr;
 	atomic_ulong eagain;
 };
@@ -324,18 +474,20 @@ struct ums_run {
  * Schedules until no worker is left; the calling thread is a scheduler.  The
  * one that sees the last worker end deletes the list, which ends the others.
  */
-int ums_schedule(struct ums_run *run);
+int ums_schedule(struct ums_test_run *run);
 /* Executes contexts that are dequeued already and reads their events. */
-int ums_run_contexts(struct ums_run *run, const pid_t *contexts, int count);
-struct ums_worker *ums_find_worker(struct ums_run *run, pid_t context);
+int ums_run_contexts(struct ums_test_run *run, const pid_t *contexts,
+		     int count);
+struct ums_worker *ums_find_worker(struct ums_test_run *run, pid_t context);
 
 struct ums_sched {
-	struct ums_run *run;
+	struct ums_test_run *run;
 	/* Instead of ums_schedule(), if set. */
 	void (*fn)(struct ums_sched *sched);
 	int fd;
 	int clist;
 	int cpu;		/* -1: any */
+	__u32 flags;		/* unless @run has them */
 	void *arg;
 
 	pthread_t thread;
@@ -350,12 +502,13 @@ int ums_sched_start(struct ums_sched *sched);
 /* Asserts that every account is settled. */
 #define EXPECT_SETTLED(run)						\
 	do {								\
-		struct ums_run *__run = (run);				\
+		struct ums_test_run *__run = (run);			\
 									\
 		for (int __i = 0; __i < __run->nr_workers; __i++) {	\
 			struct ums_worker *__w = &__run->workers[__i];	\
 									\
-			EXPECT_EQ(GET(__w->granted), GET(__w->used));	\
+			EXPECT_EQ(GET(__w->granted),			\
+				  GET(__w->used) + GET(__w->resumed));	\
 			EXPECT_EQ(GET(__w->granted), GET(__w->reported)); \
 		}							\
 	} while (0)
@@ -368,25 +521,34 @@ int ums_sched_start(struct ums_sched *sched);
 #define UMS_STORM_THREADS	(2 + UMS_STORM_WORKERS)
 
 struct ums_storm {
-	struct ums_run run;
+	struct ums_test_run run;
 	struct ums_worker workers[UMS_STORM_WORKERS];
 	struct ums_sched scheds[2];
+	/*
+	 * A SIGSTOP that is taken back at once lets a worker that is parked,
+	 * but not in a call, run unbidden for some microseconds.
+	 */
+	bool lenient;
 	atomic_int stop;
 };
 
 int ums_storm_start(struct ums_storm *storm, int fd, int clist);
+/* With flags for the schedulers; with block events the workers block too. */
+int ums_storm_start_with(struct ums_storm *storm, int fd, int clist,
+			 __u32 flags, __u64 slice_ns);
 /* Everybody still moves, ends when told to, and owes nothing. */
 int ums_storm_end(struct ums_storm *storm);
 
 #define EXPECT_CALM(storm)						\
 	do {								\
 		struct ums_storm *__storm = (storm);			\
-		struct ums_run *__storm_run = &__storm->run;		\
+		struct ums_test_run *__storm_run = &__storm->run;	\
 									\
 		EXPECT_EQ(0, ums_storm_end(__storm));			\
-		TH_LOG("%lu yields, %lu interrupted, %lu held",		\
-		       GET(__storm_run->yields), GET(__storm_run->eintr), \
-		       GET(__storm_run->eagain));			\
+		TH_LOG("%lu yields, %lu blocks, %lu preempted, %lu interrupted, %lu held", \
+		       GET(__storm_run->yields), GET(__storm_run->blocks), \
+		       GET(__storm_run->preempts),			\
+		       GET(__storm_run->eintr), GET(__storm_run->eagain)); \
 		EXPECT_SETTLED(__storm_run);				\
 		EXPECT_NO_NOTES();					\
 	} while (0)
@@ -413,6 +575,8 @@ int ums_count_entries(const char *path);
 
 /* A child that stops and continues its parent @pairs times. */
 pid_t ums_stop_and_continue(int pairs, int max_us);
+/* A child that stops its parent, and continues it when @tid has stopped. */
+pid_t ums_stop_until_stopped(pid_t tid);
 /* Waits for a child; one that takes too long is killed: -ETIMEDOUT. */
 int ums_wait_child(pid_t child);
 /* The path of a helper program, which lies beside the running test. */
@@ -420,5 +584,50 @@ void ums_helper(char *path, const char *name);
 
 #define EXPECT_CHILD_OK(child)						\
 	EXPECT_EQ(0, ums_wait_child(child))
+
+/* --- debuggers --- */
+
+/* A child that may trace its parent. */
+pid_t ums_fork_tracer(void);
+
+/* Exits with the line where a debugger's call failed. */
+#define TRACE(call)							\
+	do {								\
+		if ((call) < 0) {					\
+			fprintf(stderr, "# tracer: %s: %s\n", #call,	\
+				strerror(errno));			\
+			_exit(__LINE__ % 200 + 1);			\
+		}							\
+	} while (0)
+
+/* Waits until a traced thread has stopped, and returns its status. */
+int ums_wait_for_stop(pid_t tid);
+
+/* A debugger that holds one thread of ours. */
+struct ums_hold {
+	pid_t child;
+	int tell;
+};
+
+/* Returns when the thread has stopped. */
+int ums_hold_start(struct ums_hold *hold, pid_t tid);
+/* Lets go of it; 0 if all went well. */
+int ums_hold_end(struct ums_hold *hold);
+
+/* --- page faults --- */
+
+/* Pages whose first use sleeps until told otherwise. */
+struct ums_faults {
+	int uffd;
+	char *map;
+};
+
+#define UMS_NR_FAULTS	8
+
+/* False if the kernel cannot do it, or not for faults of its own. */
+bool ums_faults_start(struct ums_faults *faults, bool kernel_faults);
+/* Ends the sleep in page @nr, which is zero. */
+int ums_faults_end(struct ums_faults *faults, int nr);
+char *ums_fault_page(struct ums_faults *faults, int nr);
 
 #endif /* UMS_TEST_H */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What the UMS tests share: see ums_test.h. */
 #include <dirent.h>
+#include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 
@@ -33,23 +34,24 @@ const char *ums_notes(void)
 
 unsigned long ums_loops(unsigned long count)
 {
-	const char *times = getenv("UMS_LOOPS");
-	unsigned long factor = times ? strtoul(times, NULL, 0) : 1;
+	const char *text = getenv("UMS_LOOPS");
+	unsigned long percent = text ? strtoul(text, NULL, 0) : 100;
+	unsigned long loops = count * percent / 100;
 
-	return count * (factor ? factor : 1);
+	return loops ? loops : 1;
 }
 
-static long now_us(void)
+unsigned long ums_now_ns(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000L + ts.tv_nsec / 1000;
+	return ts.tv_sec * 1000000000UL + ts.tv_nsec;
 }
 
 long ums_now_ms(void)
 {
-	return now_us() / 1000;
+	return ums_now_ns() / 1000000;
 }
 
 void ums_sleep_ms(long ms)
@@ -62,10 +64,51 @@ void ums_sleep_ms(long ms)
 
 void ums_spin_us(long us)
 {
-	long end = now_us() + us;
+	unsigned long end = ums_now_ns() + us * 1000;
 
-	while (now_us() < end)
+	while (ums_now_ns() < end)
 		;
+}
+
+int ums_nap_us(long us)
+{
+	struct timespec ts = { us / 1000000, us % 1000000 * 1000 };
+
+	return syscall(SYS_nanosleep, &ts, NULL) ? -errno : 0;
+}
+
+int ums_pin(int cpu)
+{
+	cpu_set_t cpus;
+
+	if (cpu < 0)
+		return 0;
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	return sched_setaffinity(0, sizeof(cpus), &cpus) ? -errno : 0;
+}
+
+static void *hog_main(void *arg)
+{
+	struct ums_hog *hog = arg;
+
+	CHECK_EQ(0, ums_pin(hog->cpu));
+	while (!atomic_load(&hog->stop))
+		;
+	return NULL;
+}
+
+int ums_hog_start(struct ums_hog *hog, int cpu)
+{
+	hog->cpu = cpu;
+	atomic_store(&hog->stop, 0);
+	return -pthread_create(&hog->thread, NULL, hog_main, hog);
+}
+
+void ums_hog_stop(struct ums_hog *hog)
+{
+	atomic_store(&hog->stop, 1);
+	pthread_join(hog->thread, NULL);
 }
 
 void ums_gate_pass(struct ums_gate *gate, unsigned int threads,
@@ -136,6 +179,14 @@ void ums_worker_went_on(struct ums_worker *worker)
 	unsigned long used = atomic_fetch_add(&worker->used, 1) + 1;
 
 	CHECK(used <= atomic_load(&worker->granted));
+}
+
+void ums_worker_may_run(struct ums_worker *worker)
+{
+	/* The latter may grow meanwhile only if the worker runs unbidden. */
+	unsigned long granted = atomic_load(&worker->granted);
+
+	CHECK(atomic_load(&worker->reported) < granted);
 }
 
 void ums_worker_yield(struct ums_worker *worker, unsigned long value)
@@ -220,16 +271,21 @@ int ums_event_wait(int fd, struct ums_event *event)
 	return ret;
 }
 
-int ums_become_sched(int fd, int clist)
+int ums_become_sched_with(int fd, int clist, __u32 flags)
 {
 	struct ums_event event;
-	int ret = ums_enter(fd, ENTER_UMS_SCHED, clist, 0);
+	int ret = ums_enter_sched(fd, clist, flags);
 
 	if (!ret)
 		ret = ums_event_wait(fd, &event);
 	if (!ret && event.type != SCHEDULER_STARTUP)
 		ret = -EPROTO;
 	return ret;
+}
+
+int ums_become_sched(int fd, int clist)
+{
+	return ums_become_sched_with(fd, clist, 0);
 }
 
 int ums_run_once(int fd, pid_t context, struct ums_event *event)
@@ -258,7 +314,7 @@ int ums_collect(int fd, int clist, pid_t *contexts, int count)
 	return context ? -E2BIG : 0;
 }
 
-struct ums_worker *ums_find_worker(struct ums_run *run, pid_t context)
+struct ums_worker *ums_find_worker(struct ums_test_run *run, pid_t context)
 {
 	for (int i = 0; i < run->nr_workers; i++)
 		if (run->workers[i].tid == context)
@@ -266,51 +322,71 @@ struct ums_worker *ums_find_worker(struct ums_run *run, pid_t context)
 	return NULL;
 }
 
-static int exec_with_account(struct ums_run *run, struct ums_worker *worker)
+/* Executes a worker and takes the next event; -ESTALE: it is of another one. */
+static int run_with_account(struct ums_test_run *run,
+			    struct ums_worker *worker, struct ums_event *event)
 {
-	for (;;) {
-		int ret;
+	bool sliced = run->slice_ns;
+	int ret;
 
+	while (1) {
 		atomic_fetch_add(&worker->granted, 1);
-		ret = ums_exec(run->fd, worker->tid);
-		if (ret == -EINTR) {
-			atomic_fetch_add(&run->eintr, 1);
-			return 0;
-		}
-		if (!ret)
-			return 0;
-		atomic_fetch_sub(&worker->granted, 1);
+		ret = sliced ? ums_run(run->fd, worker->tid, run->slice_ns,
+				       event) :
+			       ums_exec(run->fd, worker->tid);
 		if (ret != -EAGAIN)
-			return ret;
+			break;
 		/* A debugger holds it. */
+		atomic_fetch_sub(&worker->granted, 1);
 		atomic_fetch_add(&run->eagain, 1);
 		usleep(100);
 	}
-}
-
-/* The event that must follow an execution; -ESTALE: it is not the one. */
-static int take_event(struct ums_run *run, struct ums_worker *worker)
-{
-	struct ums_event event;
-	int ret = ums_event_wait(run->fd, &event);
-
+	if (ret == -EINTR)
+		atomic_fetch_add(&run->eintr, 1);
+	else if (ret)
+		atomic_fetch_sub(&worker->granted, 1);
+	if (ret == -EINTR || (!ret && !sliced))
+		ret = ums_event_wait(run->fd, event);
 	if (ret)
 		return ret;
-	if (ums_event_context(&event) != worker->tid)
-		return -ESTALE;
+	return ums_event_context(event) == worker->tid ? 0 : -ESTALE;
+}
+
+/* An event in the accounts; the last end deletes the list. */
+static int account_event(struct ums_test_run *run, struct ums_worker *worker,
+			 const struct ums_event *event)
+{
+	switch (event->type) {
+	case THREAD_YIELD:
+		atomic_fetch_add(&run->yields, 1);
+		break;
+	case THREAD_TERMINATED:
+		atomic_fetch_add(&run->ends, 1);
+		break;
+	case THREAD_BLOCKED:
+		atomic_fetch_add(&run->blocks, 1);
+		atomic_fetch_add(&worker->resumed, 1);
+		break;
+	case THREAD_PREEMPTED:
+		atomic_fetch_add(&run->preempts, 1);
+		atomic_fetch_add(&worker->resumed, 1);
+		break;
+	default:
+		return -EPROTO;
+	}
 	atomic_fetch_add(&worker->reported, 1);
-	atomic_fetch_add(event.type == THREAD_YIELD ? &run->yields : &run->ends,
-			 1);
 	if (run->on_event)
-		run->on_event(run, worker, &event);
-	if (event.type == THREAD_TERMINATED &&
+		run->on_event(run, worker, event);
+	if (event->type == THREAD_TERMINATED &&
 	    atomic_fetch_sub(&run->live, 1) == 1)
 		return ums_delete(run->fd, run->clist);
 	return 0;
 }
 
-int ums_run_contexts(struct ums_run *run, const pid_t *contexts, int count)
+int ums_run_contexts(struct ums_test_run *run, const pid_t *contexts,
+		     int count)
 {
+	struct ums_event event;
 	int ret = 0;
 
 	for (int i = 0; i < count && !ret; i++) {
@@ -318,14 +394,14 @@ int ums_run_contexts(struct ums_run *run, const pid_t *contexts, int count)
 
 		if (!worker)
 			return -ENXIO;
-		ret = exec_with_account(run, worker);
+		ret = run_with_account(run, worker, &event);
 		if (!ret)
-			ret = take_event(run, worker);
+			ret = account_event(run, worker, &event);
 	}
 	return ret;
 }
 
-int ums_schedule(struct ums_run *run)
+int ums_schedule(struct ums_test_run *run)
 {
 	pid_t contexts[64];
 
@@ -360,15 +436,11 @@ int ums_schedule(struct ums_run *run)
 static void *sched_main(void *arg)
 {
 	struct ums_sched *sched = arg;
-	cpu_set_t cpus;
 
 	atomic_store(&sched->tid, gettid());
-	if (sched->cpu >= 0) {
-		CPU_ZERO(&cpus);
-		CPU_SET(sched->cpu, &cpus);
-		sched_setaffinity(0, sizeof(cpus), &cpus);
-	}
-	sched->ret = ums_become_sched(sched->fd, sched->clist);
+	ums_pin(sched->cpu);
+	sched->ret = ums_become_sched_with(sched->fd, sched->clist,
+					   sched->flags);
 	if (sched->ret) {
 		CHECK_EQ(0, sched->ret);
 		return NULL;
@@ -388,30 +460,39 @@ int ums_sched_start(struct ums_sched *sched)
 	if (sched->run) {
 		sched->fd = sched->run->fd;
 		sched->clist = sched->run->clist;
+		sched->flags = sched->run->flags;
 	}
 	return -pthread_create(&sched->thread, NULL, sched_main, sched);
 }
 
-static void yield_until_told(struct ums_worker *worker)
+static void storm_worker(struct ums_worker *worker)
 {
-	atomic_int *stop = worker->arg;
+	struct ums_storm *storm = worker->arg;
+	bool block = storm->run.flags & ENTER_UMS_BLOCK_EVENTS;
 
-	for (long i = 0; !atomic_load(stop); i++)
+	for (long i = 0; !atomic_load(&storm->stop); i++) {
+		if (block && i % 4 == 0)
+			ums_nap_us(1);
+		if (!storm->lenient)
+			ums_worker_may_run(worker);
 		ums_worker_yield(worker, i);
+	}
 }
 
-int ums_storm_start(struct ums_storm *storm, int fd, int clist)
+int ums_storm_start_with(struct ums_storm *storm, int fd, int clist,
+			 __u32 flags, __u64 slice_ns)
 {
 	int ret;
 
-	storm->run = (struct ums_run) {
+	storm->run = (struct ums_test_run) {
 		.fd = fd, .clist = clist, .workers = storm->workers,
 		.nr_workers = UMS_STORM_WORKERS, .live = UMS_STORM_WORKERS,
+		.flags = flags, .slice_ns = slice_ns,
 	};
 	for (int i = 0; i < UMS_STORM_WORKERS; i++) {
-		storm->workers[i].arg = &storm->stop;
+		storm->workers[i].arg = storm;
 		ret = ums_worker_start(&storm->workers[i], fd, clist,
-				       yield_until_told);
+				       storm_worker);
 		if (ret)
 			return ret;
 	}
@@ -425,6 +506,11 @@ int ums_storm_start(struct ums_storm *storm, int fd, int clist)
 			return -ETIMEDOUT;
 	}
 	return 0;
+}
+
+int ums_storm_start(struct ums_storm *storm, int fd, int clist)
+{
+	return ums_storm_start_with(storm, fd, clist, 0, 0);
 }
 
 int ums_storm_end(struct ums_storm *storm)
@@ -467,16 +553,22 @@ static int read_file(const char *path, char *buf, size_t size)
 	return len;
 }
 
-char ums_task_state(pid_t tid)
+/* Of a thread of this process, or of another one by its id. */
+static char task_state(const char *proc, pid_t tid)
 {
 	char path[64], buf[1024], *end;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	snprintf(path, sizeof(path), "/proc/%s%d/stat", proc, tid);
 	if (read_file(path, buf, sizeof(buf)) <= 0)
 		return 0;
 	/* The name may hold anything, a ')' too. */
 	end = strrchr(buf, ')');
 	return end ? end[2] : 0;
+}
+
+char ums_task_state(pid_t tid)
+{
+	return task_state("self/task/", tid);
 }
 
 bool ums_is_parked(pid_t tid)
@@ -592,6 +684,23 @@ pid_t ums_stop_and_continue(int pairs, int max_us)
 	_exit(0);
 }
 
+pid_t ums_stop_until_stopped(pid_t tid)
+{
+	pid_t parent = getpid(), child = fork();
+	bool stopped;
+
+	if (child)
+		return child;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (kill(parent, SIGSTOP))
+		_exit(1);
+	stopped = WAIT_FOR(task_state("", tid) == 'T');
+	ums_sleep_ms(QUIET_MS);
+	if (kill(parent, SIGCONT))
+		_exit(2);
+	_exit(stopped ? 0 : 3);
+}
+
 int ums_wait_child(pid_t child)
 {
 	long end = ums_now_ms() + 3 * SOON_MS;
@@ -621,4 +730,107 @@ void ums_helper(char *path, const char *name)
 	path[len < 0 ? 0 : len] = 0;
 	slash = strrchr(path, '/');
 	snprintf(slash ? slash + 1 : path, PATH_MAX - len, "%s", name);
+}
+
+/* --- debuggers --- */
+
+pid_t ums_fork_tracer(void)
+{
+	pid_t child;
+
+	/* The tracer is a child, which Yama allows only if it is told to. */
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	child = fork();
+	if (!child)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return child;
+}
+
+int ums_wait_for_stop(pid_t tid)
+{
+	int status;
+
+	TRACE(waitpid(tid, &status, __WALL));
+	if (!WIFSTOPPED(status))
+		_exit(201);
+	return status;
+}
+
+int ums_hold_start(struct ums_hold *hold, pid_t tid)
+{
+	int down[2], up[2];
+	char byte = 0;
+
+	if (pipe(down) || pipe(up))
+		return -errno;
+	hold->child = ums_fork_tracer();
+	if (!hold->child) {
+		close(up[0]);
+		close(down[1]);
+		TRACE(ptrace(PTRACE_SEIZE, tid, 0, 0));
+		TRACE(ptrace(PTRACE_INTERRUPT, tid, 0, 0));
+		ums_wait_for_stop(tid);
+		if (write(up[1], &byte, 1) != 1)
+			_exit(202);
+		/* Until the other end is closed. */
+		if (read(down[0], &byte, 1))
+			_exit(203);
+		TRACE(ptrace(PTRACE_DETACH, tid, 0, 0));
+		_exit(0);
+	}
+	close(up[1]);
+	close(down[0]);
+	hold->tell = down[1];
+	if (read(up[0], &byte, 1) != 1)
+		return -EIO;
+	close(up[0]);
+	return 0;
+}
+
+int ums_hold_end(struct ums_hold *hold)
+{
+	close(hold->tell);
+	return ums_wait_child(hold->child);
+}
+
+/* --- page faults --- */
+
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY	1
+#endif
+
+bool ums_faults_start(struct ums_faults *faults, bool kernel_faults)
+{
+	long size = UMS_NR_FAULTS * sysconf(_SC_PAGESIZE);
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	faults->uffd = syscall(SYS_userfaultfd, O_CLOEXEC |
+			       (kernel_faults ? 0 : UFFD_USER_MODE_ONLY));
+	if (faults->uffd < 0)
+		return false;
+	faults->map = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	range.range.start = (uintptr_t)faults->map;
+	range.range.len = size;
+	return faults->map != MAP_FAILED &&
+	       !ioctl(faults->uffd, UFFDIO_API, &api) &&
+	       !ioctl(faults->uffd, UFFDIO_REGISTER, &range);
+}
+
+char *ums_fault_page(struct ums_faults *faults, int nr)
+{
+	return faults->map + nr * sysconf(_SC_PAGESIZE);
+}
+
+int ums_faults_end(struct ums_faults *faults, int nr)
+{
+	struct uffdio_zeropage zero = {
+		.range.start = (uintptr_t)ums_fault_page(faults, nr),
+		.range.len = sysconf(_SC_PAGESIZE),
+	};
+
+	return ioctl(faults->uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
 }

@@ -10,7 +10,7 @@ FIXTURE(yield) {
 	int fd;
 	int clist;
 	struct ums_worker workers[NR];
-	struct ums_run run;
+	struct ums_test_run run;
 };
 
 FIXTURE_SETUP(yield)
@@ -21,7 +21,7 @@ FIXTURE_SETUP(yield)
 	ASSERT_LE(0, self->fd);
 	self->clist = ums_create(self->fd);
 	ASSERT_LT(0, self->clist);
-	self->run = (struct ums_run) {
+	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 	};
 }
@@ -65,7 +65,7 @@ TEST_F(yield, value_goes_across)
 	EXPECT_NO_NOTES();
 }
 
-static void count_values(struct ums_run *run, struct ums_worker *worker,
+static void count_values(struct ums_test_run *run, struct ums_worker *worker,
 			 const struct ums_event *event)
 {
 	/* Each worker yields 0, 1, 2 and so on. */
@@ -125,7 +125,7 @@ TEST_F(yield, wrong_descriptor)
 static pid_t order[NR * TURNS];
 static atomic_int nr_order;
 
-static void note_turn(struct ums_run *run, struct ums_worker *worker,
+static void note_turn(struct ums_test_run *run, struct ums_worker *worker,
 		      const struct ums_event *event)
 {
 	if (event->type == THREAD_YIELD)
@@ -191,7 +191,7 @@ FIXTURE_TEARDOWN(totals)
 
 TEST_F_TIMEOUT(totals, are_exact, LONG_TEST)
 {
-	struct ums_run run = {
+	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = variant->workers, .live = variant->workers,
 		/* With several schedulers the events are read out of order. */
