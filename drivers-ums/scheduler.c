@@ -307,7 +307,7 @@ static int ums_scheduler_await(struct ums_scheduler *s,
 	interrupted = ___wait_event(cl->wait_q,
 				    ums_scheduler_awaited(s, cl, events) !=
 				    -EAGAIN || expired,
-				    TASK_INTERRUPTIBLE | TASK_FREEZABLE, 1, 0,
+				    (TASK_INTERRUPTIBLE | TASK_FREEZABLE), 1, 0,
 				    expired = !schedule_hrtimeout_range(deadline,
 						current->timer_slack_ns,
 						HRTIMER_MODE_ABS));
