@@ -115,6 +115,12 @@ as_root() {
 	fi
 }
 
+# The first line of the input. Reads all of it: a reader that stops early (head,
+# grep -q) kills the writer, which pipefail then reports as a failure.
+first_line() {
+	sed -n 1p
+}
+
 # Quote arguments for any POSIX shell.
 shell_quote() {
 	local arg
