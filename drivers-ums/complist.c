@@ -77,6 +77,7 @@ int create_ums_complist(struct ums_data *data, __s32 __user *uid)
 	INIT_LIST_HEAD(&cl->queue);
 	INIT_LIST_HEAD(&cl->corpses);
 	init_waitqueue_head(&cl->wait_q);
+	init_waitqueue_head(&cl->poll_q);
 
 	/* The id is reserved, and unknown until its owner can know it. */
 	ret = xa_alloc(&data->comp_lists, &id, NULL,
@@ -98,6 +99,39 @@ err_release:
 err_free:
 	kfree(cl);
 	return ret;
+}
+
+/* Has @cl something to dequeue?  Looked at without its lock. */
+bool ums_complist_ready(struct ums_complist *cl)
+{
+	return !list_empty(&cl->queue) || !list_empty(&cl->corpses);
+}
+
+/**
+ * ums_complist_wake - workers were put on a completion list
+ * @cl: the list, not locked
+ * @count: how many
+ *
+ * Wakes one of the waiting schedulers for each.
+ */
+void ums_complist_wake(struct ums_complist *cl, int count)
+{
+	/*
+	 * Pairs with the barrier of prepare_to_wait_event(), and with the one in
+	 * ums_complist_poll().
+	 */
+	smp_mb();
+	if (waitqueue_active(&cl->wait_q))
+		wake_up_interruptible_nr(&cl->wait_q, count);
+	if (unlikely(waitqueue_active(&cl->poll_q)))
+		wake_up_interruptible_poll(&cl->poll_q, EPOLLIN | EPOLLRDNORM);
+}
+
+/* The list is no more, for whatever reason: everybody is to look. */
+static void ums_complist_wake_all(struct ums_complist *cl)
+{
+	wake_up_all(&cl->wait_q);
+	wake_up_all(&cl->poll_q);
 }
 
 /* Nobody has entered or waits with @cl any more, or will. */
@@ -142,31 +176,11 @@ int delete_ums_complist(struct ums_data *data, int id)
 	}
 	if (!ret) {
 		xa_erase(&data->comp_lists, id);
-		wake_up_all(&cl->wait_q);
+		ums_complist_wake_all(cl);
 		ums_complist_put(cl);
 	}
 	ums_complist_put(cl);
 	return ret;
-}
-
-/* Has @cl something to dequeue?  Looked at without its lock. */
-bool ums_complist_ready(struct ums_complist *cl)
-{
-	return !list_empty(&cl->queue) || !list_empty(&cl->corpses);
-}
-
-/**
- * ums_complist_wake - workers were put on a completion list
- * @cl: the list, not locked
- * @count: how many
- *
- * Wakes one of the waiting schedulers for each.
- */
-void ums_complist_wake(struct ums_complist *cl, int count)
-{
-	/* The barrier in it pairs with the one of prepare_to_wait_event(). */
-	if (wq_has_sleeper(&cl->wait_q))
-		wake_up_interruptible_nr(&cl->wait_q, count);
 }
 
 static __poll_t ums_complist_poll(struct file *file,
@@ -175,7 +189,7 @@ static __poll_t ums_complist_poll(struct file *file,
 	struct ums_complist *cl = file->private_data;
 	__poll_t mask = 0;
 
-	poll_wait(file, &cl->wait_q, wait);
+	poll_wait(file, &cl->poll_q, wait);
 	/* Pairs with the barrier in ums_complist_wake(). */
 	smp_mb();
 	if (ums_complist_ready(cl))
@@ -230,7 +244,7 @@ void ums_complist_close(struct ums_data *data)
 	rcu_read_lock();
 	xa_for_each(&data->comp_lists, id, cl) {
 		WRITE_ONCE(cl->closed, true);
-		wake_up_all(&cl->wait_q);
+		ums_complist_wake_all(cl);
 	}
 	rcu_read_unlock();
 }

@@ -21,13 +21,15 @@
  * last schedule().  Nothing can be done there, under the run queue's lock, so
  * an irq_work takes it to a work item, which reaps the context in process
  * context.  The irq_work runs on the CPU on which the thread is gone by then.
- * There is one work item for a process, since reaping waits for readers of
- * procfs files, who can be kept waiting by other means.
+ * Reaping waits for readers of procfs files, who can be kept waiting by other
+ * means.  So each process has a workqueue of its own, with one work item that
+ * reaps, and keeps nobody waiting but itself.
  */
 
 #include <linux/file.h>
 #include <linux/freezer.h>
 #include <linux/fs.h>
+#include <linux/hash.h>
 #include <linux/pid.h>
 #include <linux/preempt.h>
 #include <linux/rhashtable.h>
@@ -89,10 +91,28 @@ void ums_notifiers_off(void)
 	flush_delayed_work(&ums_notifiers_idle);
 }
 
+/* Without it each lookup would call memcmp(). */
+static int ums_context_compare(struct rhashtable_compare_arg *arg,
+			       const void *obj)
+{
+	const struct ums_context *ctx = obj;
+	const pid_t *pid = arg->key;
+
+	return ctx->pid != *pid;
+}
+
+/* Thread ids are handed out one after the other: they need little mixing. */
+static u32 ums_context_hash(const void *data, u32 len, u32 seed)
+{
+	return hash_32(*(const u32 *)data ^ seed, 32);
+}
+
 static const struct rhashtable_params ums_context_params = {
 	.key_len		= sizeof_field(struct ums_context, pid),
 	.key_offset		= offsetof(struct ums_context, pid),
 	.head_offset		= offsetof(struct ums_context, node),
+	.hashfn			= ums_context_hash,
+	.obj_cmpfn		= ums_context_compare,
 	.automatic_shrinking	= true,
 };
 
@@ -170,7 +190,7 @@ void ums_context_close_all(struct rhashtable *pool)
 		if (IS_ERR(ctx))	/* resized: it starts over */
 			continue;
 		ums_context_kick(ctx);
-		ums_context_notify(ctx);
+		ums_context_notify(ctx, false);
 	}
 	rhashtable_walk_stop(&iter);
 	rhashtable_walk_exit(&iter);
@@ -286,9 +306,11 @@ static void ums_context_work_after(struct callback_head *work)
 	ums_context_queue_work(ctx);
 }
 
-/* @bit: which of the works this is */
-static void ums_context_look(struct ums_context *ctx, int bit)
+/* @work: the one that runs; @bit: whose it is */
+static void ums_context_look(struct ums_context *ctx,
+			     struct callback_head *work, int bit)
 {
+	bool more = work->next;
 	bool again = false;
 
 	/* Release: task_work_run() has read the next work from this one. */
@@ -307,6 +329,12 @@ static void ums_context_look(struct ums_context *ctx, int bit)
 	if (current->flags & PF_EXITING || current->in_execve)
 		return;
 
+	/* What comes after this one, such as a last fput(), is not to wait. */
+	if (more) {
+		ums_context_queue_work(ctx);
+		return;
+	}
+
 	if (ctx->kind == UMS_WORKER && !ums_context_must_leave(ctx))
 		again = ums_worker_park(to_worker(ctx));
 
@@ -323,13 +351,13 @@ static void ums_context_look(struct ums_context *ctx, int bit)
 
 static void ums_context_work(struct callback_head *work)
 {
-	ums_context_look(container_of(work, struct ums_context, work),
+	ums_context_look(container_of(work, struct ums_context, work), work,
 			 UMS_WORK_QUEUED);
 }
 
 static void ums_context_kicked(struct callback_head *work)
 {
-	ums_context_look(container_of(work, struct ums_context, kick),
+	ums_context_look(container_of(work, struct ums_context, kick), work,
 			 UMS_KICK_QUEUED);
 }
 
@@ -360,7 +388,7 @@ static void ums_context_died(struct irq_work *work)
 					       exit_irq_work);
 
 	if (llist_add(&ctx->dead_node, &ctx->data->dead))
-		queue_work(ums_wq, &ctx->data->reap_work);
+		queue_work(ctx->data->wq, &ctx->data->reap_work);
 }
 
 static void ums_sched_in(struct preempt_notifier *notifier, int cpu)
@@ -389,22 +417,10 @@ static void ums_sched_out(struct preempt_notifier *notifier,
 		ums_worker_block(to_worker(ctx));
 }
 
-static struct preempt_ops ums_preempt_ops = {
+struct preempt_ops ums_preempt_ops = {
 	.sched_in = ums_sched_in,
 	.sched_out = ums_sched_out,
 };
-
-/* The calling thread's context, without a lookup; NULL if it has none. */
-struct ums_context *ums_current_context(void)
-{
-	struct preempt_notifier *notifier;
-
-	hlist_for_each_entry(notifier, &current->preempt_notifiers, link)
-		if (notifier->ops == &ums_preempt_ops)
-			return container_of(notifier, struct ums_context,
-					    notifier);
-	return NULL;
-}
 
 /**
  * ums_context_init - prepare a context for the calling thread
@@ -520,32 +536,66 @@ void ums_context_free(struct ums_context *ctx)
 	call_rcu(&ctx->rcu_head, ums_context_free_rcu);
 }
 
+/*
+ * A thread that was preempted on its way to sleep, as by the one that it woke, is
+ * running as far as that goes, and looks again before it sleeps: there is nothing
+ * to do.  One that has just gone to sleep may still be on its run queue
+ * (DELAY_DEQUEUE); then it is not put on another CPU, and may be woken straight.
+ */
+static void ums_context_wake(struct ums_context *ctx, bool give_way)
+{
+	struct task_struct *task = ctx->task;
+
+	if (task_is_running(task))
+		return;
+	/*
+	 * Said beforehand, it saves the kernel the question whether the woken
+	 * thread is to preempt this one.
+	 */
+	if (give_way) {
+		set_tsk_need_resched(current);
+		set_preempt_need_resched();
+	}
+	if (READ_ONCE(task->on_rq))
+		wake_up_process(task);
+	else
+		__wake_up_on_current_cpu(ctx->wait_q, TASK_NORMAL, NULL);
+}
+
 /**
- * wake_up_context - wake a context's thread, on this CPU
- * @ctx: kept from being freed by RCU or a lock
+ * wake_up_context - wake a context's thread, on this CPU, and give way to it
+ * @ctx: kept from being freed, see ums_find_begin()
  *
  * What it is woken for must be stored before: it may run, and be done, before
- * this returns.  The thread looks again after set_current_state(), which is
- * the barrier that pairs with the one in the wake-up.
+ * this returns.  The caller waits next.
  */
 void wake_up_context(struct ums_context *ctx)
 {
-	__wake_up_on_current_cpu(ctx->wait_q, TASK_NORMAL, NULL);
+	/*
+	 * Pairs with set_current_state(): either the thread is seen to be going
+	 * to sleep, or it sees what it is woken for when it looks after that.
+	 */
+	smp_mb();
+	ums_context_wake(ctx, true);
 }
 
 /**
  * ums_context_notify - wake a context's thread if it waits or is parked
  * @ctx: as for wake_up_context()
+ * @give_way: the caller waits next
  *
  * It may also sleep elsewhere, where not everybody likes to be woken for
  * nothing.
  */
-void ums_context_notify(struct ums_context *ctx)
+void ums_context_notify(struct ums_context *ctx, bool give_way)
 {
-	/* Pairs with set_current_state() after the state was set. */
+	/*
+	 * Pairs with set_current_state() after the state was set, as in
+	 * wake_up_context().
+	 */
 	smp_mb();
 	if (READ_ONCE(ctx->state) == CONTEXT_IDLE)
-		wake_up_context(ctx);
+		ums_context_wake(ctx, give_way);
 }
 
 /**

@@ -131,6 +131,15 @@ static int ums_leave_stale(struct ums_context *ctx)
 	return restart_syscall();
 }
 
+static void ums_data_free_work(struct work_struct *work)
+{
+	struct ums_data *data = container_of(work, struct ums_data, free_work);
+
+	cancel_delayed_work_sync(&data->links_work);
+	destroy_workqueue(data->wq);
+	kfree(data);
+}
+
 /* The caller holds a lock of all misc devices: do not wait for anybody. */
 static int ums_open(struct inode *inode, struct file *file)
 {
@@ -138,6 +147,8 @@ static int ums_open(struct inode *inode, struct file *file)
 	struct ums_data *data;
 	int ret;
 
+	if (!current->mm)	/* a kernel thread has no threads to schedule */
+		return -EINVAL;
 	if (ctx && ums_context_stale(ctx))
 		return ums_leave_stale(ctx);
 
@@ -147,14 +158,21 @@ static int ums_open(struct inode *inode, struct file *file)
 	data->file = file;
 	data->uid = current_fsuid();
 	data->gid = current_fsgid();
-	mutex_init(&data->proc_lock);
 	init_waitqueue_head(&data->gone);
 	init_llist_head(&data->dead);
 	INIT_WORK(&data->reap_work, ums_context_reap);
+	INIT_WORK(&data->free_work, ums_data_free_work);
+	ums_proc_links_init(data);
 	xa_init_flags(&data->comp_lists, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	ret = -ENOMEM;
+	/* One slot to reap and one for the links. */
+	data->wq = alloc_workqueue("ums/%d", WQ_UNBOUND, 2,
+				   task_tgid_nr(current));
+	if (!data->wq)
+		goto err_free;
 	ret = ums_context_pool_init(&data->schedulers);
 	if (ret)
-		goto err_free;
+		goto err_wq;
 	ret = ums_context_pool_init(&data->workers);
 	if (ret)
 		goto err_schedulers;
@@ -176,12 +194,17 @@ err_put:
 	rhashtable_destroy(&data->workers);
 err_schedulers:
 	rhashtable_destroy(&data->schedulers);
+err_wq:
+	destroy_workqueue(data->wq);
 err_free:
 	kfree(data);
 	return ret;
 }
 
-/* All contexts are gone; each held a reference on the file. */
+/*
+ * All contexts are gone; each held a reference on the file.  The last one may
+ * have been dropped by the reaper, in the workqueue that is to be destroyed.
+ */
 static int ums_release(struct inode *inode, struct file *file)
 {
 	struct ums_data *data = file->private_data;
@@ -192,8 +215,8 @@ static int ums_release(struct inode *inode, struct file *file)
 	rhashtable_destroy(&data->schedulers);
 	put_pid(data->tgid);
 	mmdrop(data->mm);
-	kfree(data);
 	ums_notifiers_put();
+	queue_work(ums_wq, &data->free_work);
 	return 0;
 }
 
@@ -202,33 +225,63 @@ static int ums_match_file(const void *file, struct file *f, unsigned int fd)
 	return f == file;
 }
 
+/* Is @file in the table of @t, if that is not @table, the last one looked at? */
+static bool ums_task_has(struct task_struct *t, struct file *file,
+			 struct files_struct **table)
+{
+	bool found = false;
+
+	task_lock(t);
+	if (t->files != *table)
+		found = iterate_fd(t->files, 0, ums_match_file, file);
+	*table = t->files;
+	task_unlock(t);
+	return found;
+}
+
 /*
  * Has the opener a descriptor of @file, in any of its threads' tables?  They
- * nearly always share one.
+ * nearly always share one.  A table may be large, and each thread have another
+ * one, so RCU is left between two of them; when the thread is gone afterwards,
+ * the walk starts over.
  */
 static bool ums_has_descriptor(struct ums_data *data, struct file *file)
 {
-	struct files_struct *mine = NULL;
+	struct files_struct *table = NULL;
+	struct files_struct *before;
 	struct task_struct *leader;
 	struct task_struct *t;
 	bool found = false;
+	bool gone;
 
-	if (task_tgid(current) == data->tgid)
-		mine = current->files;
-	if (iterate_fd(mine, 0, ums_match_file, file))
+	if (task_tgid(current) == data->tgid &&
+	    ums_task_has(current, file, &table))
 		return true;
 
+again:
 	rcu_read_lock();
 	leader = pid_task(data->tgid, PIDTYPE_TGID);
 	if (!leader)
 		goto out;
 	for_each_thread(leader, t) {
-		task_lock(t);
-		if (t->files != mine)
-			found = iterate_fd(t->files, 0, ums_match_file, file);
-		task_unlock(t);
+		before = table;
+		/* One that is killed does not care; the others must not. */
+		found = ums_task_has(t, file, &table) ||
+			fatal_signal_pending(current);
 		if (found)
 			break;
+		if (table == before || !need_resched())
+			continue;
+		get_task_struct(t);
+		rcu_read_unlock();
+		cond_resched();
+		rcu_read_lock();
+		gone = !pid_alive(t);
+		put_task_struct(t);
+		if (gone) {
+			rcu_read_unlock();
+			goto again;
+		}
 	}
 out:
 	rcu_read_unlock();
@@ -351,11 +404,14 @@ static long ums_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		ctx = NULL;
 
 	if (ctx && ctx->kind == UMS_WORKER) {
-		if (ums_park_restarted(to_worker(ctx)))
+		if (unlikely(to_worker(ctx)->restart_ip) &&
+		    ums_park_restarted(to_worker(ctx)))
 			return ums_park_call(to_worker(ctx), 0);
-		ret = ums_park_before_call(to_worker(ctx));
-		if (ret)
-			return ret;
+		if (unlikely(READ_ONCE(ctx->state) != CONTEXT_RUNNING)) {
+			ret = ums_park_before_call(to_worker(ctx));
+			if (ret)
+				return ret;
+		}
 	}
 
 	switch (cmd) {
@@ -443,7 +499,7 @@ static void __exit ums_cleanup(void)
 {
 	misc_deregister(&ums_misc);
 	ums_notifiers_off();
-	/* Waits for a work item that dropped the last reference, */
+	/* Waits for ums_data_free_work(), which waits for the reaper, */
 	flush_workqueue(ums_wq);
 	/* for threads on their way out of ums_context_deinit(), */
 	synchronize_rcu_tasks();

@@ -88,6 +88,49 @@ void enqueue_ums_sched_event(struct ums_scheduler *s,
 	s->nr_events++;
 }
 
+/* Word by word, as there are so few. */
+static int ums_event_copy(struct ums_event __user *uevent,
+			  const struct ums_event *event)
+{
+	u64 __user *to = (u64 __user *)uevent;
+	const u64 *from = (const u64 *)event;
+	unsigned int i;
+
+	BUILD_BUG_ON(sizeof(*event) % sizeof(*from));
+	if (!user_write_access_begin(uevent, sizeof(*uevent)))
+		return -EFAULT;
+	for (i = 0; i < sizeof(*event) / sizeof(*from); i++)
+		unsafe_put_user(from[i], to + i, efault);
+	user_write_access_end();
+	return 0;
+
+efault:
+	user_write_access_end();
+	return -EFAULT;
+}
+
+/**
+ * ums_event_probe - can an event be written there?
+ * @uevent: the place
+ *
+ * Clears its type and its last word: they may be on two pages.
+ *
+ * Return: 0 or -EFAULT.
+ */
+int ums_event_probe(struct ums_event __user *uevent)
+{
+	if (!user_write_access_begin(uevent, sizeof(*uevent)))
+		return -EFAULT;
+	unsafe_put_user(0, &uevent->type, efault);
+	unsafe_put_user(0, &uevent->pad[ARRAY_SIZE(uevent->pad) - 1], efault);
+	user_write_access_end();
+	return 0;
+
+efault:
+	user_write_access_end();
+	return -EFAULT;
+}
+
 /* Has the calling scheduler an event to read? */
 bool ums_event_waiting(struct ums_context *ctx)
 {
@@ -115,12 +158,16 @@ int dequeue_ums_sched_event(struct ums_scheduler *s,
 	ktime_t deadline;
 	int ret;
 
-	ret = ums_context_wait(&s->context, ums_event_waiting,
-			       ums_deadline(&deadline, timeout_ns));
-	if (ret == -EINTR && !timeout_ns)
-		ret = -ERESTARTNOHAND;
-	if (ret)
-		return ret;
+	/* Closed comes first: the event may come of the closing. */
+	if (READ_ONCE(s->context.data->closed) ||
+	    !ums_event_waiting(&s->context)) {
+		ret = ums_context_wait(&s->context, ums_event_waiting,
+				       ums_deadline(&deadline, timeout_ns));
+		if (ret == -EINTR && !timeout_ns)
+			ret = -ERESTARTNOHAND;
+		if (ret)
+			return ret;
+	}
 
 	spin_lock(&s->lock);
 	node = list_first_entry(&s->event_q, struct ums_event_node, list);
@@ -128,20 +175,20 @@ int dequeue_ums_sched_event(struct ums_scheduler *s,
 	s->nr_events--;
 	spin_unlock(&s->lock);
 
-	if (copy_to_user(uevent, &node->event, sizeof(node->event))) {
+	if (ums_event_copy(uevent, &node->event)) {
 		spin_lock(&s->lock);
 		enqueue_ums_sched_event(s, node, EVENT_ADD_HEAD);
 		spin_unlock(&s->lock);
 		return -EFAULT;
 	}
 
-	/* Its worker may be running, but then there is a spare node already. */
-	spin_lock(&s->lock);
-	if (!s->spare) {
+	/*
+	 * Its worker may be running, but then there is a spare node already.
+	 * Without one running, nobody else looks at it.
+	 */
+	if (smp_load_acquire(&s->running) || s->spare)
+		free_ums_event(node);
+	else
 		s->spare = node;
-		node = NULL;
-	}
-	spin_unlock(&s->lock);
-	free_ums_event(node);
 	return 0;
 }

@@ -17,8 +17,8 @@
  *
  * A stop may also be taken back before the thread slept; nothing tells then.
  * So that it does not get to user code, the call that it parks in is made to
- * start over, and parks again.  Where that is not possible, a timer interrupts
- * the thread in user mode.
+ * start over, and parks again.  Where that is not possible, or comes to nothing
+ * since the call does not get as far as here, a timer has the thread park.
  */
 
 #include <linux/freezer.h>
@@ -26,37 +26,38 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/signal.h>
-#include <asm/irq_regs.h>
 #include <asm/syscall.h>
 
 #include "ums.h"
 
-/* How soon a worker is stopped that has come back to user mode unparked. */
+/*
+ * How soon a worker is made to park that has gone away and did not sleep.  Each
+ * time twice as long, so that a slow machine gets to what it went away for.
+ */
 #define UMS_RETURN_DELAY	(10 * NSEC_PER_USEC)
+#define UMS_RETURN_DOUBLINGS	10
 
 /* By how much a system call is restarted; 0 where it is not known. */
+static unsigned long ums_syscall_insn(struct pt_regs *regs)
+{
 #if defined(CONFIG_X86)
-#define UMS_SYSCALL_INSN	2
+	return 2;
 #elif defined(CONFIG_ARM64)
-#define UMS_SYSCALL_INSN	4
+	return compat_thumb_mode(regs) ? 2 : 4;
 #else
-#define UMS_SYSCALL_INSN	0
+	return 0;
 #endif
+}
 
 static enum hrtimer_restart ums_worker_return(struct hrtimer *timer)
 {
 	struct ums_worker *w = container_of(timer, struct ums_worker,
 					    return_timer);
-	struct pt_regs *regs = get_irq_regs();
 
 	/* One that is switched out is seen to by ums_sched_in(). */
-	if (!READ_ONCE(w->away) || current != w->context.task)
-		return HRTIMER_NORESTART;
-	if (!regs || !user_mode(regs)) {
-		hrtimer_forward_now(timer, ns_to_ktime(UMS_RETURN_DELAY));
-		return HRTIMER_RESTART;
-	}
-	ums_context_queue_work(&w->context);
+	if (READ_ONCE(w->away) && current == w->context.task &&
+	    !(current->flags & PF_EXITING))
+		ums_context_queue_work(&w->context);
 	return HRTIMER_NORESTART;
 }
 
@@ -70,21 +71,6 @@ void ums_park_init(struct ums_worker *w)
 		      HRTIMER_MODE_REL_PINNED_HARD);
 }
 
-/**
- * ums_park_call - have the calling thread park on its way out of a call
- * @w: its worker
- * @why: UMS_READY_*, or 0 if it is idle already
- *
- * Return: 0, what the call is to return.
- */
-int ums_park_call(struct ums_worker *w, u32 why)
-{
-	w->stop = why;
-	w->in_call = true;
-	ums_context_queue_work(&w->context);
-	return 0;
-}
-
 /*
  * Have the call that the worker parks in restarted when it comes back to user
  * mode unparked.  Some architectures have already looked at the call's result
@@ -93,11 +79,19 @@ int ums_park_call(struct ums_worker *w, u32 why)
 static void ums_park_restart(struct ums_worker *w)
 {
 	struct pt_regs *regs = current_pt_regs();
+	unsigned long args[6];
 
-	if (!UMS_SYSCALL_INSN || !w->in_call || w->restart_ip ||
-	    syscall_get_nr(current, regs) == -1)
+	if (w->restart_ip)
 		return;
+	if (!ums_syscall_insn(regs) || !w->in_call ||
+	    syscall_get_nr(current, regs) == -1) {
+		/* Whatever call is under way later is another one. */
+		w->in_call = false;
+		return;
+	}
 	w->restart_ip = instruction_pointer(regs);
+	syscall_get_arguments(current, regs, args);
+	memcpy(w->restart_args, args, sizeof(w->restart_args));
 	syscall_set_return_value(current, regs, -ERESTARTNOINTR, 0);
 }
 
@@ -113,12 +107,16 @@ void ums_park_unrestart(struct ums_worker *w)
 	unsigned long ip = instruction_pointer(regs);
 
 	w->in_call = false;
-	/* Elsewhere only if a debugger has put it there. */
-	if (w->restart_ip &&
-	    (ip == w->restart_ip || ip == w->restart_ip - UMS_SYSCALL_INSN)) {
-		instruction_pointer_set(regs, w->restart_ip);
-		syscall_set_return_value(current, regs, 0, 0);
-	}
+	if (!w->restart_ip)
+		return;
+	/*
+	 * Elsewhere only if a debugger has put it there, for a function that it
+	 * calls.  It puts it back, and then the call does start over.
+	 */
+	if (ip != w->restart_ip && ip != w->restart_ip - ums_syscall_insn(regs))
+		return;
+	instruction_pointer_set(regs, w->restart_ip);
+	syscall_set_return_value(current, regs, 0, 0);
 	w->restart_ip = 0;
 }
 
@@ -126,16 +124,21 @@ void ums_park_unrestart(struct ums_worker *w)
  * ums_park_restarted - has the calling thread's call been started over?
  * @w: its worker
  *
- * Then it did its work the first time, and goes on parking.
+ * Then it did its work the first time, and goes on parking.  It is known by its
+ * place and its arguments.
  *
  * Return: whether it has.
  */
 bool ums_park_restarted(struct ums_worker *w)
 {
+	struct pt_regs *regs = current_pt_regs();
+	unsigned long args[6];
 	unsigned long ip = w->restart_ip;
 
 	w->restart_ip = 0;
-	return ip && ip == instruction_pointer(current_pt_regs());
+	syscall_get_arguments(current, regs, args);
+	return ip && ip == instruction_pointer(regs) &&
+	       !memcmp(args, w->restart_args, sizeof(w->restart_args));
 }
 
 /* All but what cannot be blocked; sigprocmask() in the kernel would do it. */
@@ -163,7 +166,7 @@ static bool ums_worker_hold_signals(struct ums_worker *w)
 	spin_lock_irq(&sighand->siglock);
 	recalc_sigpending();
 	spin_unlock_irq(&sighand->siglock);
-	if (!signal_pending(current))
+	if (!task_sigpending(current))
 		return true;
 
 	/* A debugger may have set another mask meanwhile. */
@@ -204,59 +207,80 @@ static bool ums_worker_dying(void)
 /* Out of the parking place, still idle, to where get_signal() is called. */
 static void ums_worker_go_away(struct ums_worker *w)
 {
+	u64 delay = UMS_RETURN_DELAY << w->aways;
+
 	WRITE_ONCE(w->away, true);
 	if (ums_worker_dying())
 		return;
 	ums_park_restart(w);
+	/*
+	 * It may get to user mode before it parks again.  With all its signals
+	 * blocked, a fault there would kill the process.
+	 */
 	if (!w->restart_ip)
-		hrtimer_start(&w->return_timer, ns_to_ktime(UMS_RETURN_DELAY),
-			      HRTIMER_MODE_REL_PINNED_HARD);
+		ums_worker_unmask(w);
+	if (w->aways < UMS_RETURN_DOUBLINGS)
+		w->aways++;
+	hrtimer_start(&w->return_timer, ns_to_ktime(delay),
+		      HRTIMER_MODE_REL_PINNED_HARD);
 }
 
 /*
- * Sleep until executed.  Return: true if other task work must be run first;
- * the worker is still idle then, as it is after ums_worker_go_away().
+ * Sleep until executed, or until something else wants this thread.
+ *
+ * Return: whether it was executed.
+ */
+static bool ums_worker_rest(struct ums_worker *w)
+{
+	struct ums_context *ctx = &w->context;
+	bool executed;
+
+	while (1) {
+		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
+		/* Pairs with set_context_state(): what came before. */
+		executed = smp_load_acquire(&ctx->state) == CONTEXT_RUNNING;
+		if (executed || READ_ONCE(ctx->data->closed) ||
+		    signal_pending(current) || ums_worker_dying())
+			break;
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	return executed;
+}
+
+/*
+ * Sleep until executed, or the device is closed.  Return: true if other task
+ * work must be run first; the worker is still idle then, as it is after
+ * ums_worker_go_away().
  */
 static bool ums_worker_sleep(struct ums_worker *w)
 {
-	struct ums_context *ctx = &w->context;
-	bool signalled = w->masked;
-
 	WRITE_ONCE(w->away, false);
 	w->parking = true;
-	while (1) {
-		set_current_state(TASK_INTERRUPTIBLE | TASK_FREEZABLE);
-		if (READ_ONCE(ctx->state) == CONTEXT_RUNNING ||
-		    READ_ONCE(ctx->data->closed))
-			break;
-		if (!signal_pending(current) && !ums_worker_dying()) {
-			schedule();
-			continue;
-		}
-
-		__set_current_state(TASK_RUNNING);
+	while (!ums_worker_rest(w) && !READ_ONCE(w->context.data->closed)) {
 		if (test_thread_flag(TIF_NOTIFY_SIGNAL)) {
 			clear_notify_signal();
 			w->parking = false;
 			return true;
 		}
+		w->signalled = true;
 		if (ums_worker_dying() || !ums_worker_hold_signals(w)) {
 			ums_worker_go_away(w);
 			w->parking = false;
 			return false;
 		}
-		signalled = true;
 	}
-	__set_current_state(TASK_RUNNING);
 	w->parking = false;
+	w->aways = 0;
 	ums_worker_unmask(w);
 	ums_park_unrestart(w);
 	/*
 	 * The call that the worker is in may want to be restarted, on account
 	 * of a signal that is no longer pending.  get_signal() sees to that.
 	 */
-	if (signalled)
+	if (w->signalled)
 		set_tsk_thread_flag(current, TIF_SIGPENDING);
+	w->signalled = false;
 	return false;
 }
 
@@ -277,6 +301,36 @@ bool ums_worker_park(struct ums_worker *w)
 		ums_worker_stop(w);
 	}
 	return ums_worker_sleep(w);
+}
+
+/**
+ * ums_park_call - park in a call that has done all it was to do
+ * @w: the calling worker
+ * @why: UMS_READY_*, or 0 if it is idle already
+ *
+ * The worker rests in the call as long as it can, which saves a way through
+ * task work.  For whatever is not its execution it goes on to its parking place.
+ *
+ * Return: 0, what the call is to return.
+ */
+int ums_park_call(struct ums_worker *w, u32 why)
+{
+	bool executed = false;
+
+	w->stop = why;
+	w->in_call = true;
+	if (!signal_pending(current)) {
+		if (why)
+			ums_worker_stop(w);
+		w->parking = true;
+		executed = ums_worker_rest(w);
+		w->parking = false;
+	}
+	if (executed)
+		w->in_call = false;
+	else
+		ums_context_queue_work(&w->context);
+	return 0;
 }
 
 /**

@@ -6,10 +6,15 @@
  *   /proc/ums/<pid>/schedulers/<pid>/workers/<pid> -> the worker's directory
  *   /proc/ums/<pid>/workers/<pid>/info
  *
- * Removing an info file waits for its readers, and opening a scheduler's waits
- * for its links to be up to date, which takes ums_data.proc_lock.  So info
- * files are removed without that lock, and what is below it has no readers to
- * wait for.
+ * Links are slow to make, so that is left to a work item.  Whoever moves a worker
+ * puts it on a list of those that may need another link, unless it is there
+ * already, and the work item brings some of them up to date at a time: what
+ * links cost does not grow with the number of workers or switches.
+ *
+ * Removing an entry waits for its readers: of a file, or of a link.  They can
+ * keep a process waiting for ever, but only its own threads and work items, see
+ * ums_data.wq.  Opening a scheduler's info waits for its links, so info files
+ * are removed without the lock of the links.
  */
 
 #include <linux/proc_fs.h>
@@ -19,7 +24,10 @@
 #include "ums.h"
 
 /* In jiffies that is 10 ms or less, whatever HZ is. */
-#define UMS_LINKS_DELAY	msecs_to_jiffies(5)
+#define UMS_LINKS_DELAY		msecs_to_jiffies(5)
+
+/* So many take a few percent of that time. */
+#define UMS_LINKS_AT_ONCE	32
 
 static struct proc_dir_entry *ums_proc_root;
 
@@ -151,21 +159,6 @@ static int ums_scheduler_info_show(struct seq_file *m, void *v)
 	return 0;
 }
 
-static int ums_scheduler_info_open(struct inode *inode, struct file *file)
-{
-	struct ums_context *ctx = pde_data(inode);
-
-	flush_delayed_work(&to_scheduler(ctx)->links_work);
-	return single_open(file, ums_scheduler_info_show, ctx);
-}
-
-static const struct proc_ops ums_scheduler_info_ops = {
-	.proc_open	= ums_scheduler_info_open,
-	.proc_read	= seq_read,
-	.proc_lseek	= seq_lseek,
-	.proc_release	= single_release,
-};
-
 static void ums_proc_link_create(struct ums_scheduler *s, struct ums_worker *w)
 {
 	char name[12];
@@ -175,7 +168,7 @@ static void ums_proc_link_create(struct ums_scheduler *s, struct ums_worker *w)
 	snprintf(target, sizeof(target), "/proc/ums/%d/workers/%d",
 		 pid_nr(s->context.data->tgid), w->context.proc_pid);
 	w->link = proc_symlink(name, s->links_dir, target);
-	/* Without memory there is none until the next change. */
+	/* Without memory there is none until it is moved again. */
 	if (!w->link)
 		return;
 	proc_set_user(w->link, s->context.data->uid, s->context.data->gid);
@@ -191,70 +184,137 @@ static void ums_proc_link_remove(struct ums_worker *w)
 	list_del_init(&w->link_node);
 }
 
-/*
- * A worker that has a directory cannot be freed before proc_lock is dropped,
- * see ums_proc_worker_remove().
- */
-static void ums_proc_links_update(struct ums_scheduler *s)
+/* Take over what has been moved.  Under proc_lock. */
+static void ums_proc_links_take(struct ums_data *data)
 {
-	struct ums_worker *missing = NULL;
-	struct ums_worker *w, *next;
+	struct llist_node *first;
+	struct ums_worker *w;
 
-	/* Let those finish who have found links_dirty set. */
-	spin_lock(&s->lock);
-	spin_unlock(&s->lock);
-	list_for_each_entry_safe(w, next, &s->links, link_node)
-		if (READ_ONCE(w->context.parent) != &s->context ||
-		    READ_ONCE(w->context.state) != CONTEXT_IDLE)
-			ums_proc_link_remove(w);
+	if (llist_empty(&data->links_changed))
+		return;
+	first = llist_reverse_order(llist_del_all(&data->links_changed));
+	llist_for_each_entry(w, first, link_changed)
+		list_add_tail(&w->link_todo, &data->links_todo);
+}
 
-	spin_lock(&s->lock);
-	list_for_each_entry_reverse(w, &s->owned, context.list) {
-		if (w->link_sched == s || !w->context.dir)
+/* The scheduler in whose directory @w belongs: the one that has dequeued it. */
+static struct ums_scheduler *ums_proc_link_owner(struct ums_worker *w)
+{
+	struct ums_scheduler *s;
+
+	ums_find_begin();
+	s = ums_worker_lock(w);
+	ums_worker_unlock(w, s);
+	if (ums_worker_runs(w, s))
+		s = NULL;
+	ums_find_end();
+	return s;
+}
+
+/*
+ * Bring the links of up to @max workers up to date.  Under proc_lock, without
+ * which none of them, nor a scheduler that owns one, can end.
+ *
+ * Return: whether all are.
+ */
+static bool ums_proc_links_update(struct ums_data *data, unsigned int max)
+{
+	struct ums_scheduler *s;
+	struct ums_worker *w;
+
+	while (max--) {
+		ums_proc_links_take(data);
+		w = list_first_entry_or_null(&data->links_todo,
+					     struct ums_worker, link_todo);
+		if (!w)
+			return true;
+		list_del_init(&w->link_todo);
+		/*
+		 * Cleared before looking: who moves the worker from here on puts
+		 * it on the list again.  Who did not, having seen the bit, moved
+		 * it under a lock that is taken below.
+		 */
+		clear_bit(UMS_LINK_CHANGED, &w->context.flags);
+		smp_mb__after_atomic();
+		s = ums_proc_link_owner(w);
+		if (s == w->link_sched)
 			continue;
-		w->link_next = missing;
-		missing = w;
-	}
-	spin_unlock(&s->lock);
-
-	for (w = missing; w; w = w->link_next) {
 		if (w->link)
 			ums_proc_link_remove(w);
-		ums_proc_link_create(s, w);
+		if (s)
+			ums_proc_link_create(s, w);
+		cond_resched();
 	}
+	return false;
 }
 
 static void ums_proc_links_work(struct work_struct *work)
 {
-	struct ums_scheduler *s = container_of(to_delayed_work(work),
-					       struct ums_scheduler,
-					       links_work);
+	struct ums_data *data = container_of(to_delayed_work(work),
+					     struct ums_data, links_work);
+	bool done;
 
-	mutex_lock(&s->context.data->proc_lock);
-	/*
-	 * Cleared before looking: who changes the owned workers from here on
-	 * queues the work again.  Who did not, having read true, did so under
-	 * the scheduler's lock, which is taken below.
-	 */
-	WRITE_ONCE(s->links_dirty, false);
-	smp_mb(); /* pairs with the lock under which the workers change */
-	ums_proc_links_update(s);
-	mutex_unlock(&s->context.data->proc_lock);
+	mutex_lock(&data->proc_lock);
+	done = ums_proc_links_update(data, UMS_LINKS_AT_ONCE);
+	mutex_unlock(&data->proc_lock);
+	if (!done)
+		queue_delayed_work(data->wq, &data->links_work,
+				   UMS_LINKS_DELAY);
+}
+
+/* Bring all links up to date.  Return: 0, or -EINTR when killed. */
+static int ums_proc_links_flush(struct ums_data *data)
+{
+	if (mutex_lock_killable(&data->proc_lock))
+		return -EINTR;
+	ums_proc_links_update(data, UINT_MAX);
+	mutex_unlock(&data->proc_lock);
+	return 0;
 }
 
 /**
- * ums_proc_links_changed - what a scheduler owns has changed
- * @s: the scheduler; it cannot end meanwhile
- *
- * Links are slow to make, so that is left to a work item.
+ * ums_proc_links_init - prepare a new device for links
+ * @data: the device
  */
-void ums_proc_links_changed(struct ums_scheduler *s)
+void ums_proc_links_init(struct ums_data *data)
 {
-	if (READ_ONCE(s->links_dirty))
-		return;
-	WRITE_ONCE(s->links_dirty, true);
-	queue_delayed_work(ums_wq, &s->links_work, UMS_LINKS_DELAY);
+	mutex_init(&data->proc_lock);
+	init_llist_head(&data->links_changed);
+	INIT_LIST_HEAD(&data->links_todo);
+	INIT_DELAYED_WORK(&data->links_work, ums_proc_links_work);
 }
+
+/**
+ * ums_proc_worker_moved - a worker may need another link
+ * @w: the worker; under the lock of its place, before it has a new parent
+ */
+void ums_proc_worker_moved(struct ums_worker *w)
+{
+	struct ums_data *data = w->context.data;
+
+	if (likely(test_bit(UMS_LINK_CHANGED, &w->context.flags)) ||
+	    test_and_set_bit(UMS_LINK_CHANGED, &w->context.flags))
+		return;
+	if (llist_add(&w->link_changed, &data->links_changed))
+		queue_delayed_work(data->wq, &data->links_work,
+				   UMS_LINKS_DELAY);
+}
+
+static int ums_scheduler_info_open(struct inode *inode, struct file *file)
+{
+	struct ums_context *ctx = pde_data(inode);
+	int ret;
+
+	ret = ums_proc_links_flush(ctx->data);
+	return ret ?: single_open(file, ums_scheduler_info_show, ctx);
+}
+
+static const struct proc_ops ums_scheduler_info_ops = {
+	.proc_open	= ums_scheduler_info_open,
+	.proc_read	= seq_read,
+	.proc_lseek	= seq_lseek,
+	.proc_release	= single_release,
+};
 
 int ums_proc_scheduler_create(struct ums_scheduler *s)
 {
@@ -262,7 +322,6 @@ int ums_proc_scheduler_create(struct ums_scheduler *s)
 	int ret;
 
 	INIT_LIST_HEAD(&s->links);
-	INIT_DELAYED_WORK(&s->links_work, ums_proc_links_work);
 	ret = ums_proc_context_create(ctx, ctx->data->schedulers_dir,
 				      &ums_scheduler_info_ops);
 	if (ret)
@@ -281,7 +340,6 @@ void ums_proc_scheduler_remove(struct ums_scheduler *s)
 	struct ums_data *data = s->context.data;
 	struct ums_worker *w, *next;
 
-	cancel_delayed_work_sync(&s->links_work);
 	proc_remove(s->context.info);
 
 	mutex_lock(&data->proc_lock);
@@ -301,13 +359,25 @@ int ums_proc_worker_create(struct ums_worker *w)
 void ums_proc_worker_remove(struct ums_worker *w)
 {
 	struct ums_data *data = w->context.data;
+	struct ums_scheduler *place;
 
 	proc_remove(w->context.info);
 
+	/*
+	 * Nobody puts it on the list again.  Who was about to has done so, as
+	 * that takes the lock, or comes before the parent that is found here.
+	 */
+	ums_find_begin();
+	place = ums_worker_lock(w);
+	set_bit(UMS_LINK_CHANGED, &w->context.flags);
+	ums_worker_unlock(w, place);
+	ums_find_end();
+
 	mutex_lock(&data->proc_lock);
+	ums_proc_links_take(data);
+	list_del_init(&w->link_todo);
 	if (w->link)
 		ums_proc_link_remove(w);
 	proc_remove(w->context.dir);
-	w->context.dir = NULL;
 	mutex_unlock(&data->proc_lock);
 }

@@ -19,7 +19,7 @@ static void ums_scheduler_notice(struct irq_work *work)
 	struct ums_scheduler *s = container_of(work, struct ums_scheduler,
 					       block_irq_work);
 
-	ums_context_notify(&s->context);
+	ums_context_notify(&s->context, false);
 }
 
 /* The slice is over: the worker that runs now looks at it when it can stop. */
@@ -42,7 +42,10 @@ static enum hrtimer_restart ums_slice_over(struct hrtimer *timer)
 /* The next slice has not begun.  From the scheduler's own thread. */
 static void ums_slice_stop(struct ums_scheduler *s)
 {
+	if (!s->slice_set)
+		return;
 	hrtimer_cancel(&s->slice_timer);
+	s->slice_set = false;
 	s->slice_over = false;
 }
 
@@ -120,30 +123,6 @@ err_free:
 	return ret;
 }
 
-/*
- * Put the workers of one list back at its head, last one first, so that their
- * order is kept.  @why is the reason why they are there, 0 for the same as
- * before.  Return: how many there were.
- */
-static int ums_scheduler_return_to(struct ums_complist *cl,
-				   struct list_head *from, u32 why)
-{
-	struct ums_worker *w, *prev;
-	int count = 0;
-
-	spin_lock(&cl->lock);
-	list_for_each_entry_safe_reverse(w, prev, from, context.list) {
-		if (w->complist != cl)
-			continue;
-		list_move(&w->context.list, &cl->queue);
-		w->why = why ?: w->why;
-		ums_worker_set_parent(w, NULL);
-		count++;
-	}
-	spin_unlock(&cl->lock);
-	return count;
-}
-
 /* Put corpses back at the head of their list. */
 static void ums_complist_return(struct ums_complist *cl,
 				struct list_head *corpses)
@@ -160,7 +139,34 @@ static void ums_complist_return(struct ums_complist *cl,
 	ums_complist_wake(cl, count);
 }
 
-/* Put dequeued workers back on the lists that they came from. */
+/*
+ * Put those at the end of @from that belong to @cl back at the head of that, last
+ * one first, so that their order is kept.  Return: how many.
+ */
+static int ums_scheduler_return_last(struct ums_complist *cl,
+				     struct list_head *from, u32 why)
+{
+	struct ums_worker *w, *prev;
+	int count = 0;
+
+	spin_lock(&cl->lock);
+	list_for_each_entry_safe_reverse(w, prev, from, context.list) {
+		if (w->complist != cl)
+			break;
+		list_move(&w->context.list, &cl->queue);
+		w->why = why ?: w->why;
+		ums_proc_worker_moved(w);
+		ums_worker_set_parent(w, NULL);
+		count++;
+	}
+	spin_unlock(&cl->lock);
+	return count;
+}
+
+/*
+ * Put dequeued workers back on the lists that they came from.  @why is the reason
+ * why they are there, 0 for the same as before.
+ */
 static void ums_scheduler_return(struct ums_scheduler *s,
 				 struct list_head *from, u32 why)
 {
@@ -169,14 +175,15 @@ static void ums_scheduler_return(struct ums_scheduler *s,
 
 	spin_lock(&s->lock);
 	while (!list_empty(from)) {
-		cl = list_first_entry(from, struct ums_worker,
-				      context.list)->complist;
+		cl = list_last_entry(from, struct ums_worker,
+				     context.list)->complist;
 		kref_get(&cl->ref);
-		count = ums_scheduler_return_to(cl, from, why);
+		count = ums_scheduler_return_last(cl, from, why);
 		spin_unlock(&s->lock);
 
 		ums_complist_wake(cl, count);
 		ums_complist_put(cl);
+		cond_resched();
 		spin_lock(&s->lock);
 	}
 	spin_unlock(&s->lock);
@@ -221,6 +228,7 @@ static pid_t ums_scheduler_take(struct ums_scheduler *s,
 	list_for_each_entry(w, &cl->queue, context.list) {
 		if (!first)
 			first = w->context.pid;
+		ums_proc_worker_moved(w);
 		ums_worker_set_parent(w, s);
 	}
 	list_splice_init(&cl->queue, batch);
@@ -267,6 +275,7 @@ static unsigned int ums_scheduler_take_some(struct ums_scheduler *s,
 			.cookie = w->cookie,
 		};
 		list_move_tail(&w->context.list, batch);
+		ums_proc_worker_moved(w);
 		ums_worker_set_parent(w, s);
 	}
 	spin_unlock(&cl->lock);
@@ -363,7 +372,6 @@ int dequeue_ums_complist(struct ums_scheduler *s,
 	spin_lock(&s->lock);
 	list_splice_tail(&batch, &s->owned);
 	spin_unlock(&s->lock);
-	ums_proc_links_changed(s);
 out:
 	ums_complist_put(cl);
 	return ret;
@@ -400,8 +408,6 @@ static int ums_scheduler_dequeue(struct ums_scheduler *s,
 
 	spin_lock(&s->lock);
 	list_splice_tail(&batch, &s->owned);
-	if (count)
-		ums_proc_links_changed(s);
 	spin_unlock(&s->lock);
 	ums_complist_drop_corpses(&corpses);
 	return count;
@@ -519,13 +525,14 @@ static int ums_scheduler_run(struct ums_scheduler *s, struct ums_worker *w,
 		return ret;
 	}
 	list_del_init(&w->context.list);
-	ums_proc_links_changed(owner);
 	w->last_sched = s->context.pid;
 	w->last_sched_id = s->id;
 	WRITE_ONCE(s->running, w);
+	ums_proc_worker_moved(w);
 	ums_worker_set_parent(w, s);
 	prepare_switch_context(&s->context, &w->context);
 	/* Before the wake-up: then this thread may not get to run for long. */
+	s->slice_set = slice_ns;
 	if (slice_ns)
 		hrtimer_start(&s->slice_timer, min_t(u64, slice_ns, KTIME_MAX),
 			      HRTIMER_MODE_REL_HARD);
@@ -544,6 +551,8 @@ static bool ums_scheduler_blocked(struct ums_scheduler *s)
 	struct ums_worker *w;
 	bool blocked;
 
+	if (!READ_ONCE(s->running))
+		return false;
 	rcu_read_lock();
 	w = READ_ONCE(s->running);
 	blocked = w && READ_ONCE(w->context.state) == CONTEXT_BLOCKED;
@@ -615,11 +624,11 @@ int exec_ums_context(struct ums_scheduler *s, pid_t pid, u64 slice_ns)
 			return -ENOMEM;
 	}
 
-	rcu_read_lock();
+	ums_find_begin();
 	w = ums_worker_find(s->context.data, pid);
 	if (w)
 		ret = ums_scheduler_run(s, w, slice_ns);
-	rcu_read_unlock();
+	ums_find_end();
 	if (ret)
 		return ret;
 	return ums_context_wait(&s->context, ums_worker_stopped, NULL);
@@ -639,8 +648,14 @@ int run_ums_context(struct ums_scheduler *s, struct ums_run __user *uargs)
 	struct ums_run args;
 	int ret;
 
-	if (copy_from_user(&args, uargs, offsetof(struct ums_run, event)))
+	/* All but the event: so little is best read word by word. */
+	if (!user_read_access_begin(uargs, sizeof(*uargs)))
 		return -EFAULT;
+	unsafe_get_user(args.context, &uargs->context, efault);
+	unsafe_get_user(args.flags, &uargs->flags, efault);
+	unsafe_get_user(args.slice_ns, &uargs->slice_ns, efault);
+	unsafe_get_user(args.timeout_ns, &uargs->timeout_ns, efault);
+	user_read_access_end();
 	if (args.flags & ~UMS_NONBLOCK)
 		return -EINVAL;
 
@@ -648,7 +663,7 @@ int run_ums_context(struct ums_scheduler *s, struct ums_run __user *uargs)
 		if (args.flags || args.timeout_ns)
 			return -EINVAL;
 		/* A bad pointer is better found before running. */
-		if (clear_user(&uargs->event, sizeof(uargs->event)))
+		if (ums_event_probe(&uargs->event))
 			return -EFAULT;
 		ret = exec_ums_context(s, args.context, args.slice_ns);
 		if (ret)
@@ -660,6 +675,10 @@ int run_ums_context(struct ums_scheduler *s, struct ums_run __user *uargs)
 			return -EAGAIN;
 	}
 	return dequeue_ums_sched_event(s, &uargs->event, args.timeout_ns);
+
+efault:
+	user_read_access_end();
+	return -EFAULT;
 }
 
 /**

@@ -18,7 +18,7 @@
  * Locks, outermost first:
  *
  *   ums_openers_lock	which process has the device open (mutex)
- *   ums_data.proc_lock	procfs entries and links of one process (mutex)
+ *   ums_data.proc_lock	links in procfs of one process (mutex)
  *   ums_scheduler.lock	its events, and every worker whose parent it is
  *   ums_complist.lock	its queue, and its workers that have no parent
  *
@@ -87,6 +87,7 @@ enum ums_context_kind {
 #define UMS_WORK_QUEUED		0	/* the owner of ->work, see context.c */
 #define UMS_KICK_QUEUED		1	/* the owner of ->kick */
 #define UMS_LEAVING		2	/* IOCTL_EXIT_UMS was called */
+#define UMS_LINK_CHANGED	3	/* the owner of ums_worker.link_changed */
 
 /**
  * struct ums_data - one open /dev/ums
@@ -98,11 +99,16 @@ enum ums_context_kind {
  * @comp_lists: completion lists, by id
  * @nr_contexts: contexts that are in a pool or about to be
  * @gone: woken when a context left
+ * @wq: for what may wait for this process's doings
  * @closed: the opener has no descriptor left; set once
  * @dead: contexts of dead threads
  * @reap_work: ends and frees them, one process's one after the other
  * @sched_ids: the last ums_scheduler.id given
- * @proc_lock: protects @dir and the links of all schedulers
+ * @free_work: frees all this, outside of @wq
+ * @proc_lock: protects the links, see proc.c
+ * @links_changed: workers that may need another link, from whoever moved them
+ * @links_todo: the same, taken over by @links_work, oldest first
+ * @links_work: brings the links up to date
  * @dir: /proc/ums/<pid>, protected by ums_openers_lock
  * @schedulers_dir: /proc/ums/<pid>/schedulers, lives as long as @dir
  * @workers_dir: /proc/ums/<pid>/workers, lives as long as @dir
@@ -122,10 +128,15 @@ struct ums_data {
 	atomic_t nr_contexts;
 	wait_queue_head_t gone;
 	bool closed;
+	struct workqueue_struct *wq;
 	struct llist_head dead;
 	struct work_struct reap_work;
+	struct work_struct free_work;
 	atomic64_t sched_ids;
-	struct mutex proc_lock;		/* procfs entries and links */
+	struct mutex proc_lock;		/* links in procfs */
+	struct llist_head links_changed;
+	struct list_head links_todo;
+	struct delayed_work links_work;
 	struct proc_dir_entry *dir;
 	struct proc_dir_entry *schedulers_dir;
 	struct proc_dir_entry *workers_dir;
@@ -140,7 +151,7 @@ struct ums_data {
  *	CONTEXT_RUNNING or CONTEXT_BLOCKED, and under ums_worker_lock() by
  *	whoever executes it while CONTEXT_IDLE
  * @kind: what this is embedded in
- * @flags: UMS_WORK_QUEUED, UMS_KICK_QUEUED and UMS_LEAVING
+ * @flags: UMS_WORK_QUEUED, UMS_KICK_QUEUED, UMS_LEAVING, UMS_LINK_CHANGED
  * @task: the thread, with a reference
  * @pid: its thread id in the opener's PID namespace; the key in the pool
  * @proc_pid: its thread id in the initial PID namespace
@@ -200,6 +211,8 @@ struct ums_context {
  * @deleted: nobody enters or waits any more
  * @closed: the device is
  * @wait_q: schedulers waiting for a worker, exclusively
+ * @poll_q: who polls a descriptor of it; apart, as epoll can wait exclusively
+ *	too and would use up a scheduler's wake-up
  * @rcu: lookups by id run under RCU
  */
 struct ums_complist {
@@ -213,6 +226,7 @@ struct ums_complist {
 	bool deleted;
 	bool closed;
 	wait_queue_head_t wait_q;
+	wait_queue_head_t poll_q;
 	struct rcu_head rcu;
 };
 
@@ -254,7 +268,8 @@ enum ums_event_place {
  * @dead: takes no more events
  * @slice_timer: ends the slice of the running worker; started and stopped by
  *	the scheduler's thread
- * @slice_over: it has, and whoever runs is to stop
+ * @slice_set: the timer was started for the last run; the scheduler's own
+ * @slice_over: it has expired, and whoever runs is to stop
  * @block_events: wants to know when its worker blocks
  * @keep: owns its worker when that stops, rather than the list
  * @block_irq_work: wakes it when its worker has blocked
@@ -262,8 +277,6 @@ enum ums_event_place {
  * @sched_wait_q: the context's wait queue
  * @links: workers with a link in @links_dir, under ums_data.proc_lock
  * @links_dir: the workers directory in procfs
- * @links_work: brings the links up to date
- * @links_dirty: @links_work is queued or must be
  */
 struct ums_scheduler {
 	struct ums_context context;
@@ -277,6 +290,7 @@ struct ums_scheduler {
 	struct list_head owned;
 	bool dead;
 	struct hrtimer slice_timer;
+	bool slice_set;
 	bool slice_over;
 	bool block_events;
 	bool keep;
@@ -285,8 +299,6 @@ struct ums_scheduler {
 	wait_queue_head_t sched_wait_q;
 	struct list_head links;
 	struct proc_dir_entry *links_dir;
-	struct delayed_work links_work;
-	bool links_dirty;
 };
 
 /**
@@ -306,12 +318,15 @@ struct ums_scheduler {
  *	own
  * @away: parked, but out of its parking place for a stop; written by the
  *	thread, read by anyone
- * @in_call: it parks on its way out of a call that can start over, the
- *	thread's own
+ * @in_call: it parks in, or on its way out of, a call that can start over; the
+ *	thread's own, like what follows up to @saved_mask
+ * @masked: all its signals are blocked
+ * @signalled: a signal has come since it parked
+ * @aways: how often it has gone away since it parked
  * @restart_ip: where that call would have returned to, if it is made to start
- *	over, else 0; the thread's own
- * @masked: all its signals are blocked, the thread's own
- * @saved_mask: what was blocked before, the thread's own
+ *	over, else 0
+ * @restart_args: its arguments: descriptor, command and argument
+ * @saved_mask: what was blocked before all was
  * @return_timer: sees to it that a worker which is away comes back
  * @wait_q: the context's wait queue
  * @end_event: the node for its death while nobody runs it
@@ -329,7 +344,8 @@ struct ums_scheduler {
  *	ums_data.proc_lock like the next three
  * @link_sched: the scheduler with the link
  * @link_node: place in ums_scheduler.links
- * @link_next: used while links are updated
+ * @link_changed: place in ums_data.links_changed
+ * @link_todo: place in ums_data.links_todo, under ums_data.proc_lock
  */
 struct ums_worker {
 	struct ums_context context;
@@ -341,7 +357,10 @@ struct ums_worker {
 	bool away;
 	bool in_call;
 	bool masked;
+	bool signalled;
+	u8 aways;
 	unsigned long restart_ip;
+	unsigned long restart_args[3];
 	u32 stop;
 	u32 why;
 	int cause;
@@ -363,11 +382,33 @@ struct ums_worker {
 	struct proc_dir_entry *link;
 	struct ums_scheduler *link_sched;
 	struct list_head link_node;
-	struct ums_worker *link_next;
+	struct llist_node link_changed;
+	struct list_head link_todo;
 };
 
 #define to_scheduler(ctx)	container_of(ctx, struct ums_scheduler, context)
 #define to_worker(ctx)		container_of(ctx, struct ums_worker, context)
+
+/*
+ * Between these two no context that is found, or is the parent of one, is
+ * freed.  It is a section of RCU readers, in which threads are woken.  These may
+ * preempt the caller at once.  If that happened inside, RCU would have to note
+ * that a reader was preempted, which costs as much as a tenth of a switch: so it
+ * happens at the end.  On PREEMPT_RT the locks taken in between may sleep.
+ */
+static inline void ums_find_begin(void)
+{
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_disable();
+	rcu_read_lock();
+}
+
+static inline void ums_find_end(void)
+{
+	rcu_read_unlock();
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
+}
 
 /*
  * Move a worker to another place, as the last step before its state: see
@@ -388,6 +429,19 @@ static inline bool ums_worker_runs(struct ums_worker *w,
 }
 
 extern struct workqueue_struct *ums_wq;
+extern struct preempt_ops ums_preempt_ops;
+
+/* The calling thread's context, without a lookup; NULL if it has none. */
+static inline struct ums_context *ums_current_context(void)
+{
+	struct preempt_notifier *notifier;
+
+	hlist_for_each_entry(notifier, &current->preempt_notifiers, link)
+		if (notifier->ops == &ums_preempt_ops)
+			return container_of(notifier, struct ums_context,
+					    notifier);
+	return NULL;
+}
 
 /* device.c */
 void ums_data_left(struct ums_data *data);
@@ -414,6 +468,7 @@ void enqueue_ums_sched_event(struct ums_scheduler *s,
 			     enum ums_event_place place);
 int dequeue_ums_sched_event(struct ums_scheduler *s,
 			    struct ums_event __user *uevent, u64 timeout_ns);
+int ums_event_probe(struct ums_event __user *uevent);
 bool ums_event_waiting(struct ums_context *ctx);
 void ums_event_terminated(struct ums_event_node *node, pid_t worker);
 void ums_event_blocked(struct ums_event_node *node, pid_t worker, int cause);
@@ -470,7 +525,6 @@ int ums_context_pool_init(struct rhashtable *pool);
 struct ums_context *ums_context_find(struct rhashtable *pool, pid_t pid);
 void ums_context_close_all(struct rhashtable *pool);
 pid_t current_context_pid(void);
-struct ums_context *ums_current_context(void);
 int ums_context_init(struct ums_context *ctx, struct ums_data *data,
 		     struct wait_queue_head *wait_q);
 int ums_context_pool_insert(struct ums_context *ctx);
@@ -483,7 +537,7 @@ void ums_context_queue_work(struct ums_context *ctx);
 void ums_context_kick(struct ums_context *ctx);
 void ums_context_reap(struct work_struct *work);
 void wake_up_context(struct ums_context *ctx);
-void ums_context_notify(struct ums_context *ctx);
+void ums_context_notify(struct ums_context *ctx, bool give_way);
 void set_context_state(struct ums_context *ctx, enum ums_context_state state);
 void prepare_suspend_context(struct ums_context *ctx);
 void prepare_switch_context(struct ums_context *from, struct ums_context *to);
@@ -500,6 +554,7 @@ int ums_proc_scheduler_create(struct ums_scheduler *s);
 void ums_proc_scheduler_remove(struct ums_scheduler *s);
 int ums_proc_worker_create(struct ums_worker *w);
 void ums_proc_worker_remove(struct ums_worker *w);
-void ums_proc_links_changed(struct ums_scheduler *s);
+void ums_proc_worker_moved(struct ums_worker *w);
+void ums_proc_links_init(struct ums_data *data);
 
 #endif /* _UMS_H */

@@ -69,6 +69,7 @@ int enter_ums_worker_mode(struct ums_data *data, const struct ums_enter *args)
 		return -ENOMEM;
 	w->context.kind = UMS_WORKER;
 	INIT_LIST_HEAD(&w->link_node);
+	INIT_LIST_HEAD(&w->link_todo);
 	w->cookie = args->cookie;
 	w->since = ktime_get_ns();
 	seqcount_init(&w->time_seq);
@@ -112,7 +113,7 @@ err_free:
  * @data: the device
  * @pid: its context
  *
- * Called under rcu_read_lock().
+ * Called between ums_find_begin() and ums_find_end().
  *
  * Return: the worker or NULL.
  */
@@ -125,9 +126,12 @@ struct ums_worker *ums_worker_find(struct ums_data *data, pid_t pid)
 
 /**
  * ums_worker_lock - lock the place where a worker is
- * @w: the worker, kept from being freed by RCU or by being the caller's own
+ * @w: the worker, kept from being freed
  *
- * That is its parent's lock if it has one: the worker is owned or run by it.
+ * The caller is between ums_find_begin() and ums_find_end(), or in another
+ * section of RCU readers: the scheduler that it finds may go away.
+ *
+ * The lock is its parent's if it has one: the worker is owned or run by it.
  * Else it is its completion list's: the worker is queued there, or runs without
  * a scheduler, or is blocked and reported.  Whoever moves a worker holds the
  * lock of the place it leaves, and sets the new parent last.  So all but the
@@ -142,7 +146,6 @@ struct ums_scheduler *ums_worker_lock(struct ums_worker *w)
 	struct ums_context *parent, *now;
 	struct ums_scheduler *place;
 
-	rcu_read_lock();
 	now = READ_ONCE(w->context.parent);
 	while (1) {
 		parent = now;
@@ -154,7 +157,6 @@ struct ums_scheduler *ums_worker_lock(struct ums_worker *w)
 			break;
 		spin_unlock(place ? &place->lock : &w->complist->lock);
 	}
-	rcu_read_unlock();
 	return place;
 }
 
@@ -346,7 +348,7 @@ int query_ums_worker(struct ums_data *data, struct ums_query __user *uquery)
 	if (query.flags)
 		return -EINVAL;
 
-	rcu_read_lock();
+	ums_find_begin();
 	w = ums_worker_find(data, query.context);
 	if (w) {
 		place = ums_worker_lock(w);
@@ -356,7 +358,7 @@ int query_ums_worker(struct ums_data *data, struct ums_query __user *uquery)
 		}
 		ums_worker_unlock(w, place);
 	}
-	rcu_read_unlock();
+	ums_find_end();
 	if (!ret && copy_to_user(uquery, &query, sizeof(query)))
 		ret = -EFAULT;
 	return ret;
@@ -386,6 +388,20 @@ static void ums_worker_count(struct ums_worker *w, u32 why)
 	}
 }
 
+/* To the end of its list, from @place, which is locked. */
+static void ums_worker_queue(struct ums_worker *w, struct ums_scheduler *place)
+{
+	struct ums_complist *cl = w->complist;
+
+	/* Without a scheduler the list is the place. */
+	if (place)
+		spin_lock(&cl->lock);
+	list_add_tail(&w->context.list, &cl->queue);
+	ums_worker_set_parent(w, NULL);
+	if (place)
+		spin_unlock(&cl->lock);
+}
+
 /**
  * ums_worker_stop - stop, if there is a reason to
  * @w: the calling thread's own worker, running or blocked
@@ -402,11 +418,11 @@ void ums_worker_stop(struct ums_worker *w)
 	bool kept;
 	u32 why;
 
-	rcu_read_lock();
-	s = ums_worker_lock_both(w);
+	ums_find_begin();
+	s = ums_worker_lock(w);
 	why = ums_worker_why(w, s);
 	if (!why) {
-		ums_worker_unlock_both(w, s);
+		ums_worker_unlock(w, s);
 		goto out;
 	}
 	if (s && why == UMS_READY_UNBLOCKED)
@@ -421,20 +437,19 @@ void ums_worker_stop(struct ums_worker *w)
 	kept = s && s->keep && why != UMS_READY_UNBLOCKED;
 	if (kept) {
 		list_add_tail(&ctx->list, &s->owned);
-		ums_proc_links_changed(s);
+		ums_proc_worker_moved(w);
 	} else {
-		list_add_tail(&ctx->list, &cl->queue);
-		ums_worker_set_parent(w, NULL);
+		ums_worker_queue(w, s);
 	}
-	ums_worker_unlock_both(w, s);
+	ums_worker_unlock(w, s);
 
 	/* From here on it may be executed: it is not asleep, but will look. */
 	if (!kept)
 		ums_complist_wake(cl, 1);
 	if (s)
-		ums_context_notify(&s->context);
+		ums_context_notify(&s->context, true);
 out:
-	rcu_read_unlock();
+	ums_find_end();
 }
 
 /* Hand the scheduler over from @w to @to, which it owns.  Under its lock. */
@@ -445,7 +460,8 @@ static void ums_worker_hand_over(struct ums_worker *w, struct ums_worker *to,
 	w->preempt = false;
 	list_del_init(&to->context.list);
 	list_add_tail(&w->context.list, &s->owned);
-	ums_proc_links_changed(s);
+	ums_proc_worker_moved(w);
+	ums_proc_worker_moved(to);
 
 	to->last_sched = s->context.pid;
 	to->last_sched_id = s->id;
@@ -478,7 +494,7 @@ int switch_ums_context(struct ums_worker *w, pid_t pid)
 	struct ums_worker *to;
 	int ret;
 
-	rcu_read_lock();
+	ums_find_begin();
 	to = ums_worker_find(w->context.data, pid);
 	s = ums_worker_lock(w);
 	if (!to || !s)
@@ -493,11 +509,10 @@ int switch_ums_context(struct ums_worker *w, pid_t pid)
 
 	/* From here on this worker may be executed: it will look. */
 	if (!ret) {
-		ums_park_call(w, 0);
 		wake_up_context(&to->context);
 	}
-	rcu_read_unlock();
-	return ret;
+	ums_find_end();
+	return ret ?: ums_park_call(w, 0);
 }
 
 /**
@@ -515,10 +530,10 @@ int preempt_ums_worker(struct ums_data *data, pid_t pid)
 	struct ums_worker *w;
 	int ret = 0;
 
-	rcu_read_lock();
+	ums_find_begin();
 	w = ums_worker_find(data, pid);
 	if (!w) {
-		rcu_read_unlock();
+		ums_find_end();
 		return -ESRCH;
 	}
 	place = ums_worker_lock(w);
@@ -533,7 +548,7 @@ int preempt_ums_worker(struct ums_data *data, pid_t pid)
 		ums_context_queue_work(&w->context);
 	else if (!ret)
 		ums_context_kick(&w->context);
-	rcu_read_unlock();
+	ums_find_end();
 	return ret;
 }
 
@@ -604,7 +619,7 @@ void ums_worker_end(struct ums_worker *w)
 	ums_proc_worker_remove(w);
 	ums_context_pool_remove(ctx);
 
-	rcu_read_lock();
+	ums_find_begin();
 	parent = ums_worker_lock_both(w);
 	w->dead = true;
 	ums_worker_drop_member(w);
@@ -620,10 +635,10 @@ void ums_worker_end(struct ums_worker *w)
 	if (!s)
 		s = ums_worker_report_last(w);
 	if (s)
-		ums_context_notify(&s->context);
+		ums_context_notify(&s->context, false);
 	else if (w->last_sched)
 		ums_worker_leave_corpse(w);
-	rcu_read_unlock();
+	ums_find_end();
 }
 
 /**
