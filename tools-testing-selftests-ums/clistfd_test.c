@@ -515,6 +515,54 @@ TEST_F_TIMEOUT(clistfd, poller_beside_schedulers, LONG_TEST)
 	EXPECT_NO_NOTES();
 }
 
+/*
+ * Nor may one who asked epoll to be woken exclusively.  It was there first, so
+ * the one wake-up of a shared queue would be its own.
+ */
+static void *watch_exclusively(void *arg)
+{
+	struct epoll_event event = { .events = EPOLLIN | EPOLLEXCLUSIVE };
+	struct watcher *watcher = arg;
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	CHECK(epoll >= 0);
+	CHECK_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, watcher->fd, &event));
+	while (!watcher->stop) {
+		CHECK_EQ(1, epoll_wait(epoll, &event, 1, -1));
+		watcher->woken++;
+		if (event.events & EPOLLHUP)
+			break;
+	}
+	close(epoll);
+	return NULL;
+}
+
+TEST_F_TIMEOUT(clistfd, exclusive_poller_leaves_the_wakeup, LONG_TEST)
+{
+	struct watcher watcher = { .fd = self->list_fd };
+	pthread_t thread;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, watch_exclusively,
+				    &watcher));
+	ums_sleep_ms(QUIET_MS);
+	self->workers[0].value = RACE_LOOPS;
+	self->sched = (struct ums_sched) {
+		.fn = take_and_run, .cpu = -1, .fd = self->fd,
+		.clist = self->clist,
+	};
+	ASSERT_EQ(0, ums_sched_start(&self->sched));
+	ASSERT_TRUE(WAIT_FOR(self->sched.tid));
+	ums_sleep_ms(QUIET_MS);
+	START(0, ums_work_yield);
+	pthread_join(self->sched.thread, NULL);
+	EXPECT_EQ(RACE_LOOPS + 1, GET(self->workers[0].used));
+	watcher.stop = 1;
+	ASSERT_EQ(0, ums_delete(self->fd, self->clist));
+	pthread_join(thread, NULL);
+	EXPECT_LT(0, GET(watcher.woken));
+	EXPECT_NO_NOTES();
+}
+
 /* A scheduler that polls, and dequeues without waiting, as a main loop does. */
 TEST_F_TIMEOUT(clistfd, main_loop, LONG_TEST)
 {

@@ -437,7 +437,6 @@ static void *sched_main(void *arg)
 {
 	struct ums_sched *sched = arg;
 
-	atomic_store(&sched->tid, gettid());
 	ums_pin(sched->cpu);
 	sched->ret = ums_become_sched_with(sched->fd, sched->clist,
 					   sched->flags);
@@ -445,6 +444,8 @@ static void *sched_main(void *arg)
 		CHECK_EQ(0, sched->ret);
 		return NULL;
 	}
+	/* Who waits for this knows that the list is not gone by then. */
+	atomic_store(&sched->tid, gettid());
 	if (sched->fn) {
 		sched->fn(sched);
 		return NULL;
