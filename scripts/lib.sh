@@ -129,9 +129,11 @@ shell_quote() {
 	done
 }
 
-# Sets kname (a short name), ksrc (the worked-on tree) from KERNEL, and config
-# (a name), out (the kernel's build folder), user_out (what does not depend on
-# the configuration) from CONFIG.
+# Sets kname (a short name), ksrc (the worked-on tree) from KERNEL; arch, target
+# (kname, with the architecture unless it is x86_64), system (the guest's own
+# part of the initramfs) from ARCH; and config (a name), out (the kernel's build
+# folder), image (the kernel in it), user_out (what does not depend on the
+# configuration) from CONFIG.
 choose_kernel() {
 	local kernel=${KERNEL:-6.12} file
 	case $kernel in
@@ -160,7 +162,7 @@ choose_kernel() {
 		;;
 	esac
 	ksrc=$build/linux-$kname
-	user_out=$build/$kname-user
+	choose_arch
 	config=${CONFIG:-base}
 	[[ $config =~ ^[a-z0-9_]+(\+[a-z0-9_]+)*$ ]] ||
 		die "CONFIG=$config: give names of scripts/config/ joined by +"
@@ -168,7 +170,98 @@ choose_kernel() {
 		[ -f "$scripts/config/$file" ] ||
 			die "CONFIG=$config: there is no scripts/config/$file"
 	done
-	out=$build/$kname-$config
+	out=$build/$target-$config
+	image=$out/$image
+	user_out=$build/$target-user
+}
+
+choose_arch() {
+	arch=${ARCH:-x86_64}
+	case $arch in
+	x86_64)
+		target=$kname system=$build/guest-system.cpio
+		image=arch/x86/boot/bzImage
+		;;
+	arm64)
+		target=$kname-$arch system=$build/guest-system-$arch.cpio
+		image=arch/arm64/boot/Image
+		export ARCH CROSS_COMPILE=${CROSS_COMPILE:-aarch64-linux-gnu-}
+		command -v "${CROSS_COMPILE}gcc" >/dev/null ||
+			die "${CROSS_COMPILE}gcc is missing: run ARCH=$arch scripts/setup"
+		;;
+	*) die "ARCH=$arch: give x86_64 or arm64" ;;
+	esac
+}
+
+# The fragments that make up the configuration; a later one overrules an
+# earlier one.
+config_files() {
+	local name
+	printf '%s\n' "$scripts/config/base" "$scripts/config/$arch"
+	for name in ${config//+/ }; do
+		[ "$name" = base ] || echo "$scripts/config/$name"
+	done
+}
+
+# Their lines as the kernel's configuration reads them.
+config_lines() {
+	local -a files
+	mapfile -t files < <(config_files)
+	sed -n 's/[[:space:]]*# optional$//
+		/^CONFIG_\|^# CONFIG_.* is not set$/p' "${files[@]}"
+}
+
+# ---- packages that the machine's apt does not offer ------------------------
+
+# private_apt NAME TOOL...: apt with a sources list and a state of its own, in
+# build/NAME, so that the machine's set-up is neither used up nor changed.
+private_apt() {
+	local dir=$build/$1 tool=$2
+	shift 2
+	APT_CONFIG=$dir/apt.conf "$tool" "$@"
+}
+
+# The Debian mirror that the machine uses, as "<address> <code name>".
+machine_mirror() {
+	# shellcheck disable=SC2016  # apt expands these
+	local targets='$(REPO_URI) $(CODENAME) $(ORIGIN) $(LABEL)' mirror
+	mirror=$(apt-get indextargets --format "$targets" 'Created-By: Packages' |
+		sed -n 's/ Debian Debian$//p' | first_line)
+	# Without lists apt does not know whose a mirror is.
+	[ -n "$mirror" ] ||
+		mirror=$(apt-get indextargets --format "$targets" 'Created-By: Packages' |
+			sed -n 's,^\([^ ]*/debian/*\) \([^ ]*\) .*,\1 \2,p' | first_line)
+	[ -n "$mirror" ] ||
+		die "no Debian mirror in this machine's apt sources: run apt-get update, or add one"
+	echo "$mirror"
+}
+
+# update_private_apt NAME ARCHITECTURE [SUITE]: make it and fetch its lists. The
+# suite is the machine's own if not given.
+update_private_apt() {
+	local dir=$build/$1 debian_arch=$2 suite=${3-} mirror codename
+	local keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+	[ -e "$keyring" ] || die "no $keyring: install debian-archive-keyring"
+	read -r mirror codename <<<"$(machine_mirror)"
+	[ -n "$mirror" ] || exit 1
+	suite=${suite:-$codename}
+	mkdir -p "$dir/state/lists/partial" "$dir/cache/archives/partial"
+	echo "deb [signed-by=$keyring] $mirror $suite main" >"$dir/sources.list"
+	: >"$dir/status"
+	cat >"$dir/apt.conf" <<-END
+	APT::Architecture "$debian_arch";
+	APT::Architectures { "$debian_arch"; };
+	Dir::Etc::SourceList "$dir/sources.list";
+	Dir::Etc::SourceParts "/dev/null";
+	Dir::State "$dir/state";
+	Dir::State::status "$dir/status";
+	Dir::Cache "$dir/cache";
+	APT::Sandbox::User "root";
+	END
+	private_apt "$1" apt-get update
+	# apt-get update reports an unreachable mirror with a warning only.
+	[ -n "$(private_apt "$1" apt-cache pkgnames linux-)" ] ||
+		die "the mirror $mirror has no suite $suite, or cannot be reached"
 }
 
 # The patch files that "series" names, one a line, without comments.
@@ -231,6 +324,37 @@ folder_files() {
 # ---- counting test cases ---------------------------------------------------
 
 passed=0 failed=0 skipped=0
+
+# expect NAME COMMAND...: passes when the command does; shows its output if not.
+expect() {
+	local name=$1 file rc=0
+	mkdir -p "$log"
+	file=$log/check-$(tr -c 'A-Za-z0-9.\n' - <<<"$name").log
+	shift
+	"$@" >"$file" 2>&1 || rc=$?
+	if [ "$rc" = 0 ]; then
+		passed=$((passed + 1))
+		echo "ok      $name"
+	else
+		failed=$((failed + 1))
+		echo "not ok  $name"
+		tail -n 40 "$file" | sed 's/^/    /'
+		[ "$(wc -l <"$file")" -le 40 ] || echo "    the whole of it: $file"
+	fi
+}
+
+skip() {
+	skipped=$((skipped + 1))
+	echo "skip    $1: $2"
+}
+
+# True when no line of the input matches.
+nothing_like() {
+	! grep -E "$1"
+}
+
+# What this series brings; the rest of the kernel may warn, this may not.
+ours='drivers/misc/ums/|uapi/linux/ums\.h'
 
 # count_tap FILE: show the tests in it and add to the totals. Fails when a case
 # failed or none ran.
