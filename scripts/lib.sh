@@ -211,6 +211,14 @@ config_lines() {
 		/^CONFIG_\|^# CONFIG_.* is not set$/p' "${files[@]}"
 }
 
+# How much slower a kernel of configuration $1 is than the plain one.
+slowness() {
+	case +$1+ in
+	*+debug+* | *+kcsan+* | *+rt+*) echo 5 ;;
+	*) echo 1 ;;
+	esac
+}
+
 # ---- packages that the machine's apt does not offer ------------------------
 
 # private_apt NAME TOOL...: apt with a sources list and a state of its own, in
