@@ -2,13 +2,12 @@
 /*
  * User-mode scheduling: a thread's context, how it sleeps, is woken and leaves.
  *
- * All parking and all leaving of living threads happens in one place, the task
- * work of the context, which runs when the thread is about to return to user
- * mode.  IOCTL_ENTER_UMS, IOCTL_UMS_YIELD, IOCTL_EXIT_UMS and the end of a sleep
- * only mark the context and queue the work.  So a call that parks has long
- * returned its value and cannot be restarted into a second yield, and a parked
- * thread's user registers are complete, whatever brought it into the kernel.
- * There is one exception, see ums_park_before_call().
+ * Workers park where they return to user mode, in the task work of the context;
+ * living threads leave there, too.  The end of a sleep, a slice, PREEMPT and EXIT
+ * only mark the context and queue the work.  A call that parks begins to rest in
+ * the call (ums_park_call()), and goes on in the work for whatever is not its
+ * execution: so it has its result by then, and is never restarted into a second
+ * yield.  See also ums_park_before_call().
  *
  * The work has two callback_heads, one for the thread itself and one for the
  * others.  UMS_WORK_QUEUED and UMS_KICK_QUEUED own them: who sets the bit may
@@ -388,7 +387,7 @@ static void ums_context_died(struct irq_work *work)
 					       exit_irq_work);
 
 	if (llist_add(&ctx->dead_node, &ctx->data->dead))
-		queue_work(ctx->data->wq, &ctx->data->reap_work);
+		queue_work(ctx->data->reap_wq, &ctx->data->reap_work);
 }
 
 static void ums_sched_in(struct preempt_notifier *notifier, int cpu)
@@ -402,6 +401,8 @@ static void ums_sched_in(struct preempt_notifier *notifier, int cpu)
 	if (unlikely(back || ums_context_stale(ctx)) &&
 	    !(current->flags & PF_EXITING))
 		ums_context_queue_work(ctx);
+	if (unlikely(back))
+		to_worker(ctx)->aways = 0;
 }
 
 /* Under the run queue's lock: nothing may be locked, woken or allocated. */
@@ -546,13 +547,14 @@ static void ums_context_wake(struct ums_context *ctx, bool give_way)
 {
 	struct task_struct *task = ctx->task;
 
-	if (task_is_running(task))
+	/* There it is running while it waits for a lock, and has not looked. */
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT) && task_is_running(task))
 		return;
 	/*
 	 * Said beforehand, it saves the kernel the question whether the woken
 	 * thread is to preempt this one.
 	 */
-	if (give_way) {
+	if (give_way && !IS_ENABLED(CONFIG_PREEMPT_RT)) {
 		set_tsk_need_resched(current);
 		set_preempt_need_resched();
 	}

@@ -131,12 +131,28 @@ static int ums_leave_stale(struct ums_context *ctx)
 	return restart_syscall();
 }
 
+/* Return: 0, or -ENOMEM. */
+static int ums_data_alloc_wqs(struct ums_data *data)
+{
+	int nr = pid_nr(data->tgid);
+
+	data->reap_wq = alloc_ordered_workqueue("ums_reap/%d", 0, nr);
+	if (!data->reap_wq)
+		return -ENOMEM;
+	data->links_wq = alloc_ordered_workqueue("ums_links/%d", 0, nr);
+	if (data->links_wq)
+		return 0;
+	destroy_workqueue(data->reap_wq);
+	return -ENOMEM;
+}
+
 static void ums_data_free_work(struct work_struct *work)
 {
 	struct ums_data *data = container_of(work, struct ums_data, free_work);
 
 	cancel_delayed_work_sync(&data->links_work);
-	destroy_workqueue(data->wq);
+	destroy_workqueue(data->links_wq);
+	destroy_workqueue(data->reap_wq);
 	kfree(data);
 }
 
@@ -164,15 +180,9 @@ static int ums_open(struct inode *inode, struct file *file)
 	INIT_WORK(&data->free_work, ums_data_free_work);
 	ums_proc_links_init(data);
 	xa_init_flags(&data->comp_lists, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
-	ret = -ENOMEM;
-	/* One slot to reap and one for the links. */
-	data->wq = alloc_workqueue("ums/%d", WQ_UNBOUND, 2,
-				   task_tgid_nr(current));
-	if (!data->wq)
-		goto err_free;
 	ret = ums_context_pool_init(&data->schedulers);
 	if (ret)
-		goto err_wq;
+		goto err_free;
 	ret = ums_context_pool_init(&data->workers);
 	if (ret)
 		goto err_schedulers;
@@ -183,19 +193,23 @@ static int ums_open(struct inode *inode, struct file *file)
 	ret = ums_openers_add(data);
 	if (ret)
 		goto err_put;
+	/* Not before, as the next one may find that the process has one. */
+	ret = ums_data_alloc_wqs(data);
+	if (ret)
+		goto err_openers;
 
 	ums_notifiers_get();
 	file->private_data = data;
 	return stream_open(inode, file);
 
+err_openers:
+	ums_openers_remove(data);
 err_put:
 	put_pid(data->tgid);
 	mmdrop(data->mm);
 	rhashtable_destroy(&data->workers);
 err_schedulers:
 	rhashtable_destroy(&data->schedulers);
-err_wq:
-	destroy_workqueue(data->wq);
 err_free:
 	kfree(data);
 	return ret;
@@ -242,8 +256,8 @@ static bool ums_task_has(struct task_struct *t, struct file *file,
 /*
  * Has the opener a descriptor of @file, in any of its threads' tables?  They
  * nearly always share one.  A table may be large, and each thread have another
- * one, so RCU is left between two of them; when the thread is gone afterwards,
- * the walk starts over.
+ * one, so RCU is left after each of them; when the thread or the leader is gone
+ * afterwards, the walk starts over.
  */
 static bool ums_has_descriptor(struct ums_data *data, struct file *file)
 {
@@ -270,13 +284,14 @@ again:
 			fatal_signal_pending(current);
 		if (found)
 			break;
-		if (table == before || !need_resched())
+		if (table == before)
 			continue;
 		get_task_struct(t);
 		rcu_read_unlock();
 		cond_resched();
 		rcu_read_lock();
-		gone = !pid_alive(t);
+		gone = !pid_alive(t) ||
+		       pid_task(data->tgid, PIDTYPE_TGID) != leader;
 		put_task_struct(t);
 		if (gone) {
 			rcu_read_unlock();

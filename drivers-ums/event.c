@@ -13,9 +13,8 @@ static struct kmem_cache *ums_event_cache;
 /* At module load.  Not merged, so that a leak shows in /proc/slabinfo. */
 int ums_scheduling_cache_create(void)
 {
-	ums_event_cache = KMEM_CACHE_USERCOPY(ums_event_node,
-					      SLAB_ACCOUNT | SLAB_NO_MERGE,
-					      event);
+	ums_event_cache = KMEM_CACHE(ums_event_node,
+				     SLAB_ACCOUNT | SLAB_NO_MERGE);
 	return ums_event_cache ? 0 : -ENOMEM;
 }
 
@@ -183,8 +182,8 @@ int dequeue_ums_sched_event(struct ums_scheduler *s,
 	}
 
 	/*
-	 * Its worker may be running, but then there is a spare node already.
-	 * Without one running, nobody else looks at it.
+	 * Its worker may be running, but then there is a spare node, or was, if
+	 * it is just stopping.  Without one running, nobody else looks at it.
 	 */
 	if (smp_load_acquire(&s->running) || s->spare)
 		free_ums_event(node);

@@ -26,13 +26,15 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/signal.h>
+#include <asm/irq_regs.h>
 #include <asm/syscall.h>
 
 #include "ums.h"
 
 /*
- * How soon a worker is made to park that has gone away and did not sleep.  Each
- * time twice as long, so that a slow machine gets to what it went away for.
+ * How soon a worker is made to park that has gone away, has not slept, and is in
+ * user mode.  In the kernel it is left alone for as long at first, and each time
+ * for twice as long, so that a slow machine gets to what it went away for.
  */
 #define UMS_RETURN_DELAY	(10 * NSEC_PER_USEC)
 #define UMS_RETURN_DOUBLINGS	10
@@ -53,11 +55,17 @@ static enum hrtimer_restart ums_worker_return(struct hrtimer *timer)
 {
 	struct ums_worker *w = container_of(timer, struct ums_worker,
 					    return_timer);
+	struct pt_regs *regs = get_irq_regs();
 
 	/* One that is switched out is seen to by ums_sched_in(). */
-	if (READ_ONCE(w->away) && current == w->context.task &&
-	    !(current->flags & PF_EXITING))
-		ums_context_queue_work(&w->context);
+	if (!READ_ONCE(w->away) || current != w->context.task ||
+	    current->flags & PF_EXITING)
+		return HRTIMER_NORESTART;
+	if ((!regs || !user_mode(regs)) && --w->return_ticks) {
+		hrtimer_forward_now(timer, ns_to_ktime(UMS_RETURN_DELAY));
+		return HRTIMER_RESTART;
+	}
+	ums_context_queue_work(&w->context);
 	return HRTIMER_NORESTART;
 }
 
@@ -207,8 +215,6 @@ static bool ums_worker_dying(void)
 /* Out of the parking place, still idle, to where get_signal() is called. */
 static void ums_worker_go_away(struct ums_worker *w)
 {
-	u64 delay = UMS_RETURN_DELAY << w->aways;
-
 	WRITE_ONCE(w->away, true);
 	if (ums_worker_dying())
 		return;
@@ -219,9 +225,11 @@ static void ums_worker_go_away(struct ums_worker *w)
 	 */
 	if (!w->restart_ip)
 		ums_worker_unmask(w);
+	hrtimer_cancel(&w->return_timer);
+	w->return_ticks = 1U << w->aways;
 	if (w->aways < UMS_RETURN_DOUBLINGS)
 		w->aways++;
-	hrtimer_start(&w->return_timer, ns_to_ktime(delay),
+	hrtimer_start(&w->return_timer, ns_to_ktime(UMS_RETURN_DELAY),
 		      HRTIMER_MODE_REL_PINNED_HARD);
 }
 
@@ -319,7 +327,7 @@ int ums_park_call(struct ums_worker *w, u32 why)
 
 	w->stop = why;
 	w->in_call = true;
-	if (!signal_pending(current)) {
+	if (!w->away && !signal_pending(current)) {
 		if (why)
 			ums_worker_stop(w);
 		w->parking = true;
@@ -361,9 +369,7 @@ int ums_park_before_call(struct ums_worker *w)
  * @w: the calling worker
  * @param: for its scheduler
  *
- * The thread parks on its way back to user mode.
- *
- * Return: 0.
+ * Return: 0, when the worker has been executed again or is going to park.
  */
 int ums_worker_yield(struct ums_worker *w, u64 param)
 {

@@ -12,9 +12,10 @@
  * links cost does not grow with the number of workers or switches.
  *
  * Removing an entry waits for its readers: of a file, or of a link.  They can
- * keep a process waiting for ever, but only its own threads and work items, see
- * ums_data.wq.  Opening a scheduler's info waits for its links, so info files
- * are removed without the lock of the links.
+ * keep a process waiting for ever, but only its own threads and work items, and
+ * who opens a scheduler's info, which waits for the links, until they are killed.
+ * So info files are removed without the lock of the links, and not by the work
+ * item that makes them.
  */
 
 #include <linux/proc_fs.h>
@@ -26,8 +27,12 @@
 /* In jiffies that is 10 ms or less, whatever HZ is. */
 #define UMS_LINKS_DELAY		msecs_to_jiffies(5)
 
-/* So many take a few percent of that time. */
-#define UMS_LINKS_AT_ONCE	32
+/*
+ * How many links are made or removed in that time, which takes some percent of
+ * it, and how many workers are looked at for that.
+ */
+#define UMS_LINKS_AT_ONCE	64
+#define UMS_LINKS_LOOKED_AT	4096
 
 static struct proc_dir_entry *ums_proc_root;
 
@@ -212,64 +217,82 @@ static struct ums_scheduler *ums_proc_link_owner(struct ums_worker *w)
 }
 
 /*
- * Bring the links of up to @max workers up to date.  Under proc_lock, without
- * which none of them, nor a scheduler that owns one, can end.
+ * Bring the link of the first worker on the list up to date.  Under proc_lock,
+ * without which no worker there, nor a scheduler that owns one, can end.
  *
- * Return: whether all are.
+ * Return: whether a link was made or removed.
  */
-static bool ums_proc_links_update(struct ums_data *data, unsigned int max)
+static bool ums_proc_link_update(struct ums_data *data)
 {
+	struct ums_worker *w = list_first_entry(&data->links_todo,
+						struct ums_worker, link_todo);
 	struct ums_scheduler *s;
-	struct ums_worker *w;
 
-	while (max--) {
-		ums_proc_links_take(data);
-		w = list_first_entry_or_null(&data->links_todo,
-					     struct ums_worker, link_todo);
-		if (!w)
-			return true;
-		list_del_init(&w->link_todo);
-		/*
-		 * Cleared before looking: who moves the worker from here on puts
-		 * it on the list again.  Who did not, having seen the bit, moved
-		 * it under a lock that is taken below.
-		 */
-		clear_bit(UMS_LINK_CHANGED, &w->context.flags);
-		smp_mb__after_atomic();
-		s = ums_proc_link_owner(w);
-		if (s == w->link_sched)
-			continue;
-		if (w->link)
-			ums_proc_link_remove(w);
-		if (s)
-			ums_proc_link_create(s, w);
-		cond_resched();
-	}
-	return false;
+	list_del_init(&w->link_todo);
+	/*
+	 * Cleared before looking: who moves the worker from here on puts it on
+	 * the list again.  Who did not, having seen the bit, moved it under a
+	 * lock that is taken below.
+	 */
+	clear_bit(UMS_LINK_CHANGED, &w->context.flags);
+	smp_mb__after_atomic();
+	s = ums_proc_link_owner(w);
+	if (s == w->link_sched)
+		return false;
+	if (w->link)
+		ums_proc_link_remove(w);
+	if (s)
+		ums_proc_link_create(s, w);
+	return true;
 }
 
 static void ums_proc_links_work(struct work_struct *work)
 {
 	struct ums_data *data = container_of(to_delayed_work(work),
 					     struct ums_data, links_work);
+	unsigned int looked = UMS_LINKS_LOOKED_AT;
+	unsigned int left = UMS_LINKS_AT_ONCE;
+	unsigned int wanted;
 	bool done;
 
+	/* Pairs with atomic_inc_return() in ums_proc_links_flush(). */
+	wanted = atomic_read_acquire(&data->links_wanted);
 	mutex_lock(&data->proc_lock);
-	done = ums_proc_links_update(data, UMS_LINKS_AT_ONCE);
+	ums_proc_links_take(data);
+	/* All that is there now; what comes meanwhile would never end. */
+	if (wanted != data->links_done)
+		left = looked = list_count_nodes(&data->links_todo);
+	while (looked-- && left && !list_empty(&data->links_todo)) {
+		if (ums_proc_link_update(data))
+			left--;
+		cond_resched();
+	}
+	done = list_empty(&data->links_todo);
 	mutex_unlock(&data->proc_lock);
+
+	if (wanted != data->links_done) {
+		WRITE_ONCE(data->links_done, wanted);
+		wake_up_all(&data->links_wait);
+	}
 	if (!done)
-		queue_delayed_work(data->wq, &data->links_work,
+		queue_delayed_work(data->links_wq, &data->links_work,
 				   UMS_LINKS_DELAY);
 }
 
-/* Bring all links up to date.  Return: 0, or -EINTR when killed. */
+/*
+ * Bring all links up to date, for a reader, who may be of another process.  The
+ * work item may be kept waiting by somebody else's readlink(), so it does this.
+ *
+ * Return: 0, or -ERESTARTSYS when killed.
+ */
 static int ums_proc_links_flush(struct ums_data *data)
 {
-	if (mutex_lock_killable(&data->proc_lock))
-		return -EINTR;
-	ums_proc_links_update(data, UINT_MAX);
-	mutex_unlock(&data->proc_lock);
-	return 0;
+	unsigned int wanted = atomic_inc_return(&data->links_wanted);
+
+	mod_delayed_work(data->links_wq, &data->links_work, 0);
+	return wait_event_killable(data->links_wait,
+				   (int)(READ_ONCE(data->links_done) -
+					 wanted) >= 0);
 }
 
 /**
@@ -282,6 +305,7 @@ void ums_proc_links_init(struct ums_data *data)
 	init_llist_head(&data->links_changed);
 	INIT_LIST_HEAD(&data->links_todo);
 	INIT_DELAYED_WORK(&data->links_work, ums_proc_links_work);
+	init_waitqueue_head(&data->links_wait);
 }
 
 /**
@@ -296,7 +320,7 @@ void ums_proc_worker_moved(struct ums_worker *w)
 	    test_and_set_bit(UMS_LINK_CHANGED, &w->context.flags))
 		return;
 	if (llist_add(&w->link_changed, &data->links_changed))
-		queue_delayed_work(data->wq, &data->links_work,
+		queue_delayed_work(data->links_wq, &data->links_work,
 				   UMS_LINKS_DELAY);
 }
 
@@ -363,17 +387,17 @@ void ums_proc_worker_remove(struct ums_worker *w)
 
 	proc_remove(w->context.info);
 
+	mutex_lock(&data->proc_lock);
 	/*
-	 * Nobody puts it on the list again.  Who was about to has done so, as
-	 * that takes the lock, or comes before the parent that is found here.
+	 * Nobody puts it on the list again, and only under proc_lock could the
+	 * bit be cleared.  Who was about to has put it there, as that takes the
+	 * lock, or comes before the parent that is found here.
 	 */
 	ums_find_begin();
 	place = ums_worker_lock(w);
 	set_bit(UMS_LINK_CHANGED, &w->context.flags);
 	ums_worker_unlock(w, place);
 	ums_find_end();
-
-	mutex_lock(&data->proc_lock);
 	ums_proc_links_take(data);
 	list_del_init(&w->link_todo);
 	if (w->link)

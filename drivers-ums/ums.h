@@ -99,16 +99,21 @@ enum ums_context_kind {
  * @comp_lists: completion lists, by id
  * @nr_contexts: contexts that are in a pool or about to be
  * @gone: woken when a context left
- * @wq: for what may wait for this process's doings
+ * @reap_wq: for @reap_work, which may wait for this process's doings; as for
+ *	@links_wq, an ordered one, as these are small
+ * @links_wq: for @links_work, for which the reaper may wait in turn
  * @closed: the opener has no descriptor left; set once
  * @dead: contexts of dead threads
  * @reap_work: ends and frees them, one process's one after the other
  * @sched_ids: the last ums_scheduler.id given
- * @free_work: frees all this, outside of @wq
+ * @free_work: frees all this, outside of @reap_wq
  * @proc_lock: protects the links, see proc.c
  * @links_changed: workers that may need another link, from whoever moved them
  * @links_todo: the same, taken over by @links_work, oldest first
  * @links_work: brings the links up to date
+ * @links_wanted: how often somebody wanted that done at once
+ * @links_done: which of these has been done, written by @links_work
+ * @links_wait: who waits for it
  * @dir: /proc/ums/<pid>, protected by ums_openers_lock
  * @schedulers_dir: /proc/ums/<pid>/schedulers, lives as long as @dir
  * @workers_dir: /proc/ums/<pid>/workers, lives as long as @dir
@@ -128,7 +133,8 @@ struct ums_data {
 	atomic_t nr_contexts;
 	wait_queue_head_t gone;
 	bool closed;
-	struct workqueue_struct *wq;
+	struct workqueue_struct *reap_wq;
+	struct workqueue_struct *links_wq;
 	struct llist_head dead;
 	struct work_struct reap_work;
 	struct work_struct free_work;
@@ -137,6 +143,9 @@ struct ums_data {
 	struct llist_head links_changed;
 	struct list_head links_todo;
 	struct delayed_work links_work;
+	atomic_t links_wanted;
+	unsigned int links_done;
+	wait_queue_head_t links_wait;
 	struct proc_dir_entry *dir;
 	struct proc_dir_entry *schedulers_dir;
 	struct proc_dir_entry *workers_dir;
@@ -314,20 +323,21 @@ struct ums_scheduler {
  * @why: the UMS_READY_* for which it is idle
  * @cause: the system call that it blocked in, or UMS_CAUSE_TRAP; written before
  *	CONTEXT_BLOCKED
- * @parking: in its parking place, where sleeping is not blocking; the thread's
- *	own
+ * @parking: resting, in its call or its task work, where sleeping is not
+ *	blocking; the thread's own
  * @away: parked, but out of its parking place for a stop; written by the
  *	thread, read by anyone
  * @in_call: it parks in, or on its way out of, a call that can start over; the
  *	thread's own, like what follows up to @saved_mask
  * @masked: all its signals are blocked
  * @signalled: a signal has come since it parked
- * @aways: how often it has gone away since it parked
+ * @aways: how often it has gone away without sleeping since it parked
  * @restart_ip: where that call would have returned to, if it is made to start
  *	over, else 0
  * @restart_args: its arguments: descriptor, command and argument
  * @saved_mask: what was blocked before all was
  * @return_timer: sees to it that a worker which is away comes back
+ * @return_ticks: how often that still looks before it does not wait any more
  * @wait_q: the context's wait queue
  * @end_event: the node for its death while nobody runs it
  * @last_sched: pid of the scheduler that last ran it, 0 for none
@@ -367,6 +377,7 @@ struct ums_worker {
 	u64 stop_param;
 	sigset_t saved_mask;
 	struct hrtimer return_timer;
+	unsigned int return_ticks;
 	wait_queue_head_t wait_q;
 	struct ums_event_node *end_event;
 	pid_t last_sched;

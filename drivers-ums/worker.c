@@ -55,7 +55,7 @@ static void ums_worker_unjoin(struct ums_worker *w)
  * @data: the caller's device
  * @args: checked by the caller, except for the list
  *
- * The thread parks on its way back to user mode.
+ * The thread parks, see ums_park_call().
  *
  * Return: 0, -EINVAL for the list, -ENOMEM, -ENODEV.
  */
@@ -113,7 +113,7 @@ err_free:
  * @data: the device
  * @pid: its context
  *
- * Called between ums_find_begin() and ums_find_end().
+ * Called between ums_find_begin() and ums_find_end(), or under rcu_read_lock().
  *
  * Return: the worker or NULL.
  */
@@ -508,9 +508,8 @@ int switch_ums_context(struct ums_worker *w, pid_t pid)
 	ums_worker_unlock(w, s);
 
 	/* From here on this worker may be executed: it will look. */
-	if (!ret) {
+	if (!ret)
 		wake_up_context(&to->context);
-	}
 	ums_find_end();
 	return ret ?: ums_park_call(w, 0);
 }
