@@ -137,14 +137,32 @@ static bool runs_here(ums_context_t context)
 	       query.scheduler == syscall(SYS_gettid);
 }
 
-/* Waits until the worker has stopped; make_room() was called. */
+static void sleep_a_little(void)
+{
+	struct timespec ms = { .tv_nsec = 1000000 };
+	int state;
+
+	/* nanosleep() is a cancellation point, and the worker runs on. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	nanosleep(&ms, NULL);
+	pthread_setcancelstate(state, NULL);
+}
+
+/*
+ * Waits until the worker has stopped.  Where there is no room for the ends of
+ * others that come meanwhile, all events stay in the kernel, in order, and only
+ * the worker's state is looked at.
+ */
 static int wait_for(struct scheduler *s, ums_context_t context)
 {
 	do {
-		if (read_event(&s->kept[s->end]))
+		if (make_room(s))
+			sleep_a_little();
+		else if (read_event(&s->kept[s->end]))
 			return -1;
-		s->end++;
-	} while (runs_here(context) && !make_room(s));
+		else
+			s->end++;
+	} while (runs_here(context));
 	return 0;
 }
 
