@@ -185,10 +185,13 @@ static void sort_in(struct ums_pool *p, const ums_ready_item_t *items, int n)
 		lose(p, -n);
 }
 
-/* Takes from the list what may be taken, without waiting. */
-static void collect(struct ums_pool *p)
+/*
+ * Takes from the list what may be taken, without waiting.  @full: something is
+ * going to be queued right after this.
+ */
+static void collect(struct ums_pool *p, bool full)
 {
-	int room = p->idle ? !best_queue(p) : BATCH;
+	int room = p->idle ? !full && !best_queue(p) : BATCH;
 	ums_ready_item_t items[BATCH];
 	int n;
 
@@ -226,11 +229,13 @@ static bool choose(struct scheduler *s, struct worker *back, int priority)
 	bool stopping;
 
 	pthread_mutex_lock(&p->lock);
-	if (back)
-		push(p, back, priority);
 	s->current = NULL;
 	while (!p->stopping) {
-		collect(p);
+		/* What is on the list was ready before @back. */
+		collect(p, back);
+		if (back)
+			push(p, back, priority);
+		back = NULL;
 		if (atomic_exchange(&p->reorder, false))
 			put_right(p);
 		s->current = pop(p);
