@@ -48,7 +48,10 @@ extern "C" {
  * ENOMEM, and EBUSY when the process opened the device itself, past the
  * library.  The device stays open, close-on-exec, until the process ends or
  * executes another program.  A program that closes descriptors it did not open
- * takes the device away from under the library (EBADF from then on).
+ * takes the device away from under the library.  Schedulers that wait in a call
+ * get ENODEV, and every later call fails with EBADF, or with ENODEV while a copy
+ * of the descriptor is open in another process.  Workers run on as plain
+ * threads.
  *
  * **Threads.** Every function may be called by any number of threads at
  * once.  ums_thread_yield(), switch_to_ums_thread(), preempt_ums_thread() and
@@ -498,6 +501,8 @@ int ums_pthread_create_cookie(pthread_t *thread, ums_attr_t *attr,
  * * EPROTO - the kernel reported an event that this version does not know.
  *   The thread has left scheduling mode, with what this means for its
  *   workers; see leave_ums_scheduling_mode().
+ * * ENODEV, EBADF - the program closed the library's descriptor while this
+ *   waited for an event, or before.
  * * what opening the device gives.
  */
 int enter_ums_scheduling_mode(ums_scheduler_startup_info_t *info);
@@ -560,6 +565,7 @@ int leave_ums_scheduling_mode(void);
  * * EINVAL - there is no such completion list (any more).
  * * EIDRM - the list was deleted while the call waited.
  * * EINTR - a signal handler ran while the call waited.
+ * * ENODEV - the program closed the library's descriptor while the call waited.
  */
 int dequeue_ums_completion_list_items(ums_completion_list_t list,
 				      ums_context_t *context);
@@ -594,6 +600,7 @@ int dequeue_ums_completion_list_items(ums_completion_list_t list,
  * * ETIMEDOUT - the list was empty all the time.
  * * EIDRM - the list was deleted while the call waited.
  * * EINTR - a signal handler ran while the call waited.
+ * * ENODEV - the program closed the library's descriptor while the call waited.
  */
 int dequeue_ums_ready(ums_completion_list_t list, ums_ready_item_t *items,
 		      unsigned int nr, int64_t timeout_ns);
@@ -639,6 +646,8 @@ ums_context_t get_next_ums_list_item(ums_context_t context);
  * * EBUSY - the worker is not dequeued: it runs, is blocked, or is on its list.
  * * ENOMEM - the entry point has left 1024 events undelivered or more, or
  *   there is no memory to keep one more.
+ * * ENODEV - the program closed the library's descriptor while the worker ran.
+ *   This is the one failure after which it did: it runs on, as a plain thread.
  */
 int execute_ums_thread(ums_context_t context);
 
@@ -663,7 +672,7 @@ int execute_ums_thread(ums_context_t context);
  * then:
  *
  * * EAGAIN - the worker is held in a stop.  The caller still owns it.
- * * ESRCH, EBUSY, ENOMEM - as execute_ums_thread().
+ * * ESRCH, EBUSY, ENOMEM, ENODEV - as execute_ums_thread().
  */
 int execute_ums_thread_for(ums_context_t context, uint64_t slice_ns);
 

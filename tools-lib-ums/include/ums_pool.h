@@ -130,8 +130,9 @@ int ums_pool_create(ums_pool_t **pool, const ums_pool_attr_t *attr);
  * @start_routine: What the worker runs.
  * @arg: Handed to @start_routine.
  *
- * The worker is queued as the last of its priority, and counts from now on.  It
- * inherits what a thread inherits, such as the signal mask, except for the
+ * The worker counts from now on, and is queued as the last of its priority as
+ * soon as its thread has started: one that was spawned a moment later may come
+ * before it.  It inherits what a thread inherits, such as the signal mask, except for the
  * affinity: it may use all CPUs of the pool.
  *
  * Destructors of thread-specific data run when the thread is a worker no more.
