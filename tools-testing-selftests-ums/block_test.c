@@ -660,11 +660,14 @@ static void signal_and_nap(struct ums_worker *worker)
 	pid_t sched = getpid();
 
 	for (long i = 0;; i++) {
+		int caught = ums_caught[SIGUSR1];
+
 		ums_worker_may_run(worker);
 		/* The scheduler is out on the signal when this one blocks. */
 		CHECK_EQ(0, tgkill(sched, sched, SIGUSR1));
-		ums_spin_us(i % 2 * 50);
-		CHECK_EQ(0, ums_nap_us(100 + i % 3 * 50));
+		while (ums_caught[SIGUSR1] == caught)
+			;
+		CHECK_EQ(0, ums_nap_us(20 + i % 3 * 20));
 	}
 }
 
@@ -674,7 +677,7 @@ static void signal_and_nap(struct ums_worker *worker)
  */
 TEST_F_TIMEOUT(block, event_comes_before_context, LONG_TEST)
 {
-	unsigned long late = 0;
+	struct ums_aim aim = { .turns = 20000, .seed = 1 };
 	struct ums_event event;
 	bool unread = false;
 
@@ -684,6 +687,8 @@ TEST_F_TIMEOUT(block, event_comes_before_context, LONG_TEST)
 	for (unsigned long i = 0; i <= RACE_LOOPS; i++) {
 		int ret;
 
+		if (unread)
+			ums_spin_turns(ums_aim_turns(&aim));
 		do {
 			ret = ums_take(self->fd, self->clist, 0, SOON_NS,
 				       &self->ready, 1);
@@ -691,6 +696,7 @@ TEST_F_TIMEOUT(block, event_comes_before_context, LONG_TEST)
 				/* Not yet back; there is an event instead. */
 				ASSERT_TRUE(unread);
 				unread = false;
+				ums_aim_correct(&aim, true);
 				ASSERT_EQ(0, ums_wait(self->fd, UMS_NONBLOCK,
 						      0, &event));
 				ASSERT_EQ(THREAD_BLOCKED, event.type);
@@ -698,7 +704,7 @@ TEST_F_TIMEOUT(block, event_comes_before_context, LONG_TEST)
 		} while (!ret || ret == -EINTR);
 		ASSERT_EQ(1, ret);
 		if (unread) {
-			late++;
+			ums_aim_correct(&aim, false);
 			ASSERT_EQ(0, ums_wait(self->fd, UMS_NONBLOCK, 0,
 					      &event));
 			ASSERT_EQ(THREAD_BLOCKED, event.type);
@@ -716,13 +722,16 @@ TEST_F_TIMEOUT(block, event_comes_before_context, LONG_TEST)
 			ASSERT_EQ(THREAD_BLOCKED, event.type);
 		}
 	}
-	TH_LOG("%lu of %lu events read late", late, RACE_LOOPS);
+	/* The scheduler looked before the worker was back, and after. */
+	EXPECT_BOTH(&aim, aim.first + aim.last);
+	EXPECT_LT(RACE_LOOPS / 2, aim.first + aim.last);
 	EXPECT_NO_NOTES();
 }
 
 /*
  * The notice of a block may be late: the worker is back, runs and blocks under
- * another scheduler on another CPU already.
+ * another scheduler on another CPU already.  First with workers that wake each
+ * other, each mostly under one scheduler.
  */
 FIXTURE(late) {
 	int fd;
@@ -818,7 +827,7 @@ static void play_until_enough(struct ums_test_run *run,
 }
 
 /*
- * More than 10,000 blocks on two CPUs.  Faults caught: an event is lost (an execution never
+ * Faults caught: an event is lost (an execution never
  * ends), doubled or given to the wrong scheduler (it is of another worker), or
  * a worker runs beside its scheduler.
  */
@@ -852,6 +861,148 @@ TEST_F_TIMEOUT(late, notices, LONG_TEST)
 	EXPECT_LE(ums_loops(variant->blocks), GET(self->run.blocks));
 	EXPECT_EQ(self->run.nr_workers, GET(self->run.ends));
 	EXPECT_SETTLED(&self->run);
+	EXPECT_NO_NOTES();
+}
+
+/*
+ * Then one worker that never blocks twice in a row under the same scheduler.
+ * Each has a CPU of its own.  The one that does not run the worker is told when
+ * it is about to nap, wakes it from that, takes it, and runs it into its next
+ * nap.
+ */
+struct moves {
+	unsigned long goal;
+	int ball;		/* ends a nap */
+	int begun[2];		/* tells a scheduler of a nap under the other */
+	atomic_int runner;	/* the scheduler that runs the worker */
+	atomic_ulong naps;	/* begun */
+	atomic_ulong woken;	/* of these */
+	atomic_long turns;	/* how long the worker waits before it naps */
+	atomic_ulong moved;
+	atomic_ulong late;
+	atomic_int last_told;
+	struct ums_aim aim;
+	atomic_int over;
+};
+
+static void nap_until_woken(struct ums_worker *worker)
+{
+	struct moves *moves = worker->arg;
+	eventfd_t value;
+
+	while (moves->moved < moves->goal) {
+		moves->naps++;
+		CHECK_EQ(0, eventfd_write(moves->begun[!moves->runner], 1));
+		ums_spin_turns(moves->turns);
+		CHECK_EQ(0, eventfd_read(moves->ball, &value));
+	}
+}
+
+/* False: there will be no more. */
+static bool wake_and_take(struct ums_sched *sched, struct moves *moves,
+			  struct ums_ready *ready)
+{
+	bool first = !moves->naps, wake = !first;
+	eventfd_t value;
+	int ret;
+
+	while (!moves->over) {
+		if (wake) {
+			CHECK_EQ(0, eventfd_read(moves->begun[sched->cpu],
+						 &value));
+			if (moves->over)
+				break;
+			ums_spin_turns(-moves->turns);
+			moves->woken++;
+			CHECK_EQ(0, eventfd_write(moves->ball, 1));
+		}
+		ret = ums_take(sched->fd, sched->clist, 0, 1000000, ready, 1);
+		if (ret == 1)
+			break;
+		if (!CHECK(ret == -ETIMEDOUT))
+			return false;
+		/* Woken before it slept, it has gone on to the next nap. */
+		wake = moves->naps > moves->woken;
+		if (wake)
+			ums_aim_correct(&moves->aim, true);
+	}
+	if (moves->over)
+		return false;
+	if (!first)
+		ums_aim_correct(&moves->aim, false);
+	/* Waiting is the side that wakes. */
+	moves->turns = -ums_aim_turns(&moves->aim);
+	return true;
+}
+
+static void take_turns(struct ums_sched *sched)
+{
+	struct moves *moves = sched->arg;
+	struct ums_event event = {};
+	struct ums_ready ready;
+
+	while (wake_and_take(sched, moves, &ready)) {
+		moves->runner = sched->cpu;
+		CHECK_EQ(0, ums_run(sched->fd, ready.context, 0, &event));
+		CHECK_EQ(ready.context, ums_event_context(&event));
+		if (event.type == THREAD_TERMINATED)
+			break;
+		CHECK_EQ(THREAD_BLOCKED, event.type);
+		CHECK_EQ(SYS_read, event.blocked_params.cause);
+		if (atomic_exchange(&moves->last_told, sched->tid) !=
+		    sched->tid)
+			moves->moved++;
+		/* It runs under the other scheduler already. */
+		if (moves->runner != sched->cpu)
+			moves->late++;
+	}
+	moves->over = 1;
+	CHECK_EQ(0, eventfd_write(moves->begun[!sched->cpu], 1));
+	CHECK_EQ(-EAGAIN, ums_wait(sched->fd, UMS_NONBLOCK, 0, &event));
+	CHECK_EQ(0, ums_exit(sched->fd));
+}
+
+/*
+ * Faults caught: a notice that comes late is taken for one of the next block,
+ * is lost, or goes to the wrong scheduler.
+ */
+TEST_F_TIMEOUT(block, under_another_scheduler_each_time, 2 * LONG_TEST)
+{
+	struct moves moves = {
+		.goal = ums_loops(10000), .ball = eventfd(0, EFD_SEMAPHORE),
+		.begun = { eventfd(0, EFD_SEMAPHORE), eventfd(0, EFD_SEMAPHORE) },
+		.aim = { .seed = 1 },
+	};
+	struct ums_sched scheds[2];
+	struct ums_query query;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		SKIP(return, NO_TWO_CPUS);
+	ASSERT_LE(0, moves.ball);
+	mlockall(MCL_CURRENT);
+	self->workers[0].arg = &moves;
+	START(0, nap_until_woken);
+	for (int i = 0; i < 2; i++) {
+		scheds[i] = (struct ums_sched) {
+			.fn = take_turns, .arg = &moves, .cpu = i,
+			.fd = self->fd, .clist = self->clist,
+			.flags = ENTER_UMS_BLOCK_EVENTS,
+		};
+		ASSERT_EQ(0, ums_sched_start(&scheds[i]));
+		/* The first one begins. */
+		ASSERT_TRUE(WAIT_FOR(moves.naps));
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(scheds[i].thread, NULL);
+	pthread_join(self->workers[0].thread, NULL);
+	TH_LOG("%lu naps, %lu blocks under another scheduler, %lu told late",
+	       GET(moves.naps), GET(moves.moved), GET(moves.late));
+	EXPECT_LE(moves.goal, GET(moves.moved));
+	/* Before its nap as well as in it, so about when that began. */
+	TH_LOG("%lu woken before the nap, %lu in it", moves.aim.first,
+	       moves.aim.last);
+	EXPECT_LT(0, moves.aim.first);
+	EXPECT_EQ(-ESRCH, ums_query(self->fd, TID(0), &query));
 	EXPECT_NO_NOTES();
 }
 
@@ -1177,17 +1328,43 @@ TEST_F(block, stopped_while_blocked)
 	EXPECT_NO_NOTES();
 }
 
+/* Made before the worker runs: in a fork it might fault, and block in that. */
+static int tracer_pipes[2][2];
+
+static pid_t fork_patient_tracer(pid_t tid)
+{
+	pid_t child;
+	char byte;
+
+	if (pipe(tracer_pipes[0]) || pipe(tracer_pipes[1]))
+		return -1;
+	child = ums_fork_tracer();
+	if (child)
+		return child;
+	if (read(tracer_pipes[0][0], &byte, 1) != 1)
+		_exit(202);
+	TRACE(ptrace(PTRACE_SEIZE, tid, 0, 0));
+	TRACE(ptrace(PTRACE_INTERRUPT, tid, 0, 0));
+	ums_wait_for_stop(tid);
+	if (write(tracer_pipes[1][1], "", 1) != 1 ||
+	    read(tracer_pipes[0][0], &byte, 1) != 1)
+		_exit(203);
+	TRACE(ptrace(PTRACE_DETACH, tid, 0, 0));
+	_exit(0);
+}
+
 static void *hold_later(void *arg)
 {
 	struct ums_worker *worker = arg;
-	struct ums_hold hold;
+	char byte;
 
 	CHECK(WAIT_FOR(worker->stage == 1));
-	CHECK_EQ(0, ums_hold_start(&hold, worker->tid));
+	CHECK_EQ(1, write(tracer_pipes[0][1], "", 1));
+	CHECK_EQ(1, read(tracer_pipes[1][0], &byte, 1));
 	worker->stage = 10;
 	while (worker->stage == 10)
 		usleep(1000);
-	CHECK_EQ(0, ums_hold_end(&hold));
+	CHECK_EQ(1, write(tracer_pipes[0][1], "", 1));
 	return NULL;
 }
 
@@ -1203,8 +1380,11 @@ TEST_F(block, held_by_debugger)
 	struct ums_worker *worker = &self->workers[0];
 	struct ums_event event;
 	pthread_t thread;
+	pid_t child;
 
 	START(0, spin_past_debugger);
+	child = fork_patient_tracer(TID(0));
+	ASSERT_LT(0, child);
 	BECOME_SCHED();
 	TAKE(0, UMS_READY_NEW);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, hold_later, worker));
@@ -1221,6 +1401,7 @@ TEST_F(block, held_by_debugger)
 	worker->stage = 11;
 	TAKE(0, UMS_READY_UNBLOCKED);
 	pthread_join(thread, NULL);
+	EXPECT_CHILD_OK(child);
 	worker->stage = 12;
 	ums_sleep_ms(QUIET_MS);
 	EXPECT_EQ(UMS_STATE_READY, ums_state(self->fd, TID(0)));

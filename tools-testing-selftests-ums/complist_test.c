@@ -499,7 +499,7 @@ static void run_until_told(struct ums_sched *sched)
 /* Fault caught: a worker that has been joined still keeps its list. */
 TEST_F_TIMEOUT(complist, delete_after_join, LONG_TEST)
 {
-	for (int i = 0; i < 300; i++) {
+	for (unsigned long i = 0; i < RACE_LOOPS; i++) {
 		struct ums_sched sched = {
 			.fn = run_until_told, .cpu = -1, .fd = self->fd,
 			.clist = self->clist,
@@ -575,6 +575,8 @@ struct delete_race {
 	int fd;
 	atomic_int clist;
 	atomic_ulong round;
+	atomic_ulong over;	/* rounds, counted by both */
+	atomic_long turns;	/* how long the one that enters waits */
 	unsigned long loops;
 };
 
@@ -589,11 +591,13 @@ static void *enter_racer(void *arg)
 		while (race->round == seen)
 			sched_yield();
 		seen = race->round;
+		ums_spin_turns(race->turns);
 		ret = ums_enter(race->fd, ENTER_UMS_WORK, race->clist, 0);
 		if (!ret)
 			CHECK_EQ(0, ums_exit(race->fd));
 		else
 			CHECK_EQ(-EINVAL, ret);
+		race->over++;
 	}
 	return NULL;
 }
@@ -609,10 +613,12 @@ static void *delete_racer(void *arg)
 		while (race->round == seen)
 			sched_yield();
 		seen = race->round;
+		ums_spin_turns(-race->turns);
 		do {
 			ret = ums_delete(race->fd, race->clist);
 		} while (ret == -EBUSY);
 		CHECK_EQ(0, ret);
+		race->over++;
 	}
 	return NULL;
 }
@@ -625,6 +631,7 @@ TEST_F_TIMEOUT(complist, delete_race, LONG_TEST)
 {
 	struct delete_race race = { .fd = self->fd, .loops = RACE_LOOPS };
 	pthread_t enters, deletes;
+	struct ums_aim aim = { .seed = 1 };
 	unsigned long ran = 0;
 	struct ums_event event;
 	int context;
@@ -633,8 +640,11 @@ TEST_F_TIMEOUT(complist, delete_race, LONG_TEST)
 	ASSERT_EQ(0, pthread_create(&deletes, NULL, delete_racer, &race));
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	for (unsigned long i = 0; i < race.loops; i++) {
+		unsigned long before = ran;
+
 		race.clist = ums_create(self->fd);
 		ASSERT_LT(0, GET(race.clist));
+		race.turns = ums_aim_turns(&aim);
 		race.round = i + 1;
 		while ((context = ums_dequeue(self->fd, race.clist)) > 0) {
 			ASSERT_EQ(0, ums_run_once(self->fd, context, &event));
@@ -643,10 +653,13 @@ TEST_F_TIMEOUT(complist, delete_race, LONG_TEST)
 		}
 		if (context != -EINVAL)
 			ASSERT_EQ(-EIDRM, context);
+		ASSERT_TRUE(WAIT_FOR(race.over == 2 * (i + 1)));
+		ums_aim_correct(&aim, ran > before);
 	}
 	pthread_join(enters, NULL);
 	pthread_join(deletes, NULL);
-	EXPECT_LE(ran, race.loops);
+	EXPECT_EQ(aim.first, ran);
+	EXPECT_BOTH(&aim, race.loops);
 	EXPECT_NO_NOTES();
 }
 

@@ -619,6 +619,14 @@ FIXTURE_TEARDOWN(passed)
 static atomic_ulong passed_on;
 static atomic_int stop_signals;
 
+/* Until enough waits ended as it came. */
+static void yield_until_passed_on(struct ums_worker *worker)
+{
+	for (long i = 0; i < worker->value || passed_on <= RACE_LOOPS / 50;
+	     i++)
+		ums_worker_yield(worker, i);
+}
+
 static void take_and_pause(struct ums_sched *sched)
 {
 	struct ums_test_run *run = sched->run;
@@ -663,7 +671,7 @@ TEST_F_TIMEOUT(passed, on_to_another, LONG_TEST)
 
 	ASSERT_EQ(0, ums_catch(SIGUSR1, 0));
 	self->workers[0].value = RACE_LOOPS;
-	START(0, ums_work_yield);
+	START(0, yield_until_passed_on);
 	for (int i = 0; i < 3; i++) {
 		/* The last one waits for ever and gets no signals. */
 		self->scheds[i] = (struct ums_sched) {
@@ -683,7 +691,7 @@ TEST_F_TIMEOUT(passed, on_to_another, LONG_TEST)
 	if (variant->signals)
 		pthread_join(thread, NULL);
 	TH_LOG("%lu waits ended otherwise", GET(passed_on));
-	EXPECT_EQ(RACE_LOOPS, GET(self->run.yields));
+	EXPECT_LE(RACE_LOOPS, GET(self->run.yields));
 	EXPECT_SETTLED(&self->run);
 	EXPECT_NO_NOTES();
 }
@@ -699,8 +707,17 @@ struct sharer {
 	int nr;
 	__u32 flags;
 	__u64 timeout_ns;
-	unsigned long faults;
 };
+
+static atomic_ulong given_back;
+
+/* Until the one whose array is bad has been there often enough. */
+static void yield_until_given_back(struct ums_worker *worker)
+{
+	for (long i = 0; i < worker->value || given_back <= RACE_LOOPS / 50;
+	     i++)
+		ums_worker_yield(worker, i);
+}
 
 static void share(struct ums_sched *sched)
 {
@@ -715,7 +732,7 @@ static void share(struct ums_sched *sched)
 				   me->nr ?: NR);
 
 		if (ret == -EFAULT) {
-			me->faults++;
+			given_back++;
 			usleep(50);
 			continue;
 		}
@@ -756,7 +773,7 @@ TEST_F_TIMEOUT(dequeue, shared_by_schedulers, LONG_TEST)
 	for (int i = 0; i < NR; i++) {
 		self->workers[i].granted = 0;
 		self->workers[i].value = RACE_LOOPS / 2;
-		START(i, ums_work_yield);
+		START(i, yield_until_given_back);
 	}
 	for (int i = 0; i < SHARERS; i++) {
 		sharers[i].run = &run;
@@ -768,8 +785,8 @@ TEST_F_TIMEOUT(dequeue, shared_by_schedulers, LONG_TEST)
 	}
 	for (int i = 0; i < SHARERS; i++)
 		pthread_join(scheds[i].thread, NULL);
-	TH_LOG("%lu times given back", sharers[3].faults);
-	EXPECT_EQ(NR * (RACE_LOOPS / 2), GET(run.yields));
+	TH_LOG("%lu times given back", GET(given_back));
+	EXPECT_LE(NR * (RACE_LOOPS / 2), GET(run.yields));
 	EXPECT_SETTLED(&run);
 	EXPECT_NO_NOTES();
 }

@@ -29,6 +29,10 @@ FIXTURE_VARIANT(ending) {
 	__u32 flags;		/* of the schedulers */
 };
 
+/*
+ * A round is a process of five threads, and takes 20 ms and more.  Therefore the
+ * variants of a kind share a thousand rounds.
+ */
 FIXTURE_VARIANT_ADD(ending, exit_group) { END_EXIT, false, 500, 0 };
 
 FIXTURE_VARIANT_ADD(ending, exit_group_by_worker) {
@@ -39,7 +43,7 @@ FIXTURE_VARIANT_ADD(ending, exit_group_by_scheduler) {
 	END_SCHED_EXIT, false, 250, 0,
 };
 
-FIXTURE_VARIANT_ADD(ending, kill) { END_KILL, false, 500, 0 };
+FIXTURE_VARIANT_ADD(ending, kill) { END_KILL, false, 750, 0 };
 
 FIXTURE_VARIANT_ADD(ending, execve) { END_EXEC, false, 170, 0 };
 

@@ -420,7 +420,15 @@ struct close_race {
 	unsigned long loops;
 	int fd;
 	int clist;
+	__u32 flags;
+	__u64 slice_ns;
+	bool hand_over;
+	atomic_int workers[RACERS - 1];
+	/* What was under way, or had just been. */
 	atomic_ulong yields;
+	atomic_ulong blocks;
+	atomic_ulong preempts;
+	atomic_ulong switches;
 };
 
 /* What a call can give when the device goes away around it. */
@@ -429,13 +437,27 @@ static bool is_end(int ret)
 	return ret == -EBADF || ret == -ENODEV || ret == -ESRCH;
 }
 
-static void race_as_worker(struct close_race *race)
+static void race_as_worker(struct close_race *race, int me)
 {
-	int ret = ums_enter(race->fd, ENTER_UMS_WORK, race->clist, 0);
+	int ret;
 
-	while (!ret) {
-		ret = ums_yield(race->fd, 0);
-		race->yields += !ret;
+	race->workers[me] = gettid();
+	ret = ums_enter(race->fd, ENTER_UMS_WORK, race->clist, 0);
+	for (long i = me; !ret; i++) {
+		if (race->flags)
+			ums_nap_us(1);
+		if (race->slice_ns)
+			ums_spin_turns(i % 5000);
+		if (race->hand_over && i % 3) {
+			ret = ums_switch(race->fd, race->workers[!me]);
+			race->switches += !ret;
+			/* It is blocked, or on the list. */
+			if (ret == -EBUSY)
+				ret = 0;
+		} else {
+			ret = ums_yield(race->fd, 0);
+			race->yields += !ret;
+		}
 	}
 	CHECK_EQ(true, is_end(ret));
 }
@@ -455,6 +477,35 @@ static void race_as_scheduler(struct close_race *race)
 	CHECK_EQ(true, is_end(ret));
 }
 
+/* The same with the newer calls: two workers, of which it owns what it can. */
+static void race_as_newer_scheduler(struct close_race *race)
+{
+	int ret = ums_become_sched_with(race->fd, race->clist, race->flags);
+	struct ums_ready ready[2];
+	struct ums_event event;
+
+	while (ret >= 0) {
+		ret = ums_take(race->fd, race->clist, 0, 0, ready, 2);
+		for (int i = 0, nr = ret; i < nr && ret >= 0; i++) {
+			ret = ums_run(race->fd, ready[i].context,
+				      race->slice_ns, &event);
+			if (ret == -EBUSY) {
+				/* It was handed over to, and has stopped. */
+				ret = 0;
+				continue;
+			}
+			if (ret)
+				break;
+			race->blocks += event.type == THREAD_BLOCKED;
+			race->preempts += event.type == THREAD_PREEMPTED;
+			/* Handed over: the other one has stopped already. */
+			if (ums_event_context(&event) != ready[i].context)
+				i--;
+		}
+	}
+	CHECK_EQ(true, is_end(ret));
+}
+
 static void *close_racer(void *arg)
 {
 	struct close_race *race = arg;
@@ -464,7 +515,9 @@ static void *close_racer(void *arg)
 	for (unsigned long i = 0; i < race->loops; i++) {
 		ums_gate_pass(&race->gate, RACERS + 1, 2 * i);
 		if (me)
-			race_as_worker(race);
+			race_as_worker(race, me - 1);
+		else if (race->flags || race->slice_ns || race->hand_over)
+			race_as_newer_scheduler(race);
 		else
 			race_as_scheduler(race);
 		ums_gate_pass(&race->gate, RACERS + 1, 2 * i + 1);
@@ -472,9 +525,56 @@ static void *close_racer(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(lifetime, close_race, LONG_TEST)
+FIXTURE(close) {
+	int fd;
+};
+
+FIXTURE_VARIANT(close) {
+	__u32 flags;
+	__u64 slice_ns;
+	bool hand_over;
+};
+
+FIXTURE_VARIANT_ADD(close, classic) { 0, 0, false };
+FIXTURE_VARIANT_ADD(close, block_events) { ENTER_UMS_BLOCK_EVENTS, 0, false };
+FIXTURE_VARIANT_ADD(close, slices) { 0, 20000, false };
+FIXTURE_VARIANT_ADD(close, hand_over) { 0, 0, true };
+FIXTURE_VARIANT_ADD(close, everything) { ENTER_UMS_BLOCK_EVENTS, 20000, true };
+
+FIXTURE_SETUP(close)
 {
-	struct close_race race = { .loops = RACE_LOOPS };
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(close)
+{
+}
+
+/* Waits for one of what the variant is about, for a while. */
+static void await_progress(struct close_race *race, unsigned int round)
+{
+	atomic_ulong *const counts[] = {
+		race->flags ? &race->blocks : NULL,
+		race->slice_ns ? &race->preempts : NULL,
+		race->hand_over ? &race->switches : NULL,
+	};
+	atomic_ulong *count = counts[round % 3] ?: &race->yields;
+	unsigned long before = *count;
+	long end = ums_now_ms() + 100;
+
+	while (*count == before && ums_now_ms() < end)
+		sched_yield();
+}
+
+TEST_F_TIMEOUT(close, race, LONG_TEST)
+{
+	struct close_race race = {
+		.loops = RACE_LOOPS, .flags = variant->flags,
+		.slice_ns = variant->slice_ns, .hand_over = variant->hand_over,
+	};
 	pthread_t threads[RACERS];
 	unsigned int seed = 1;
 
@@ -489,16 +589,26 @@ TEST_F_TIMEOUT(lifetime, close_race, LONG_TEST)
 		race.clist = ums_create(self->fd);
 		ASSERT_LT(0, race.clist);
 		ums_gate_pass(&race.gate, RACERS + 1, 2 * i);
-		ums_spin_us(rand_r(&seed) % 1000);
+		if (i % 4)
+			await_progress(&race, i / 4);
+		ums_spin_us(rand_r(&seed) % (i % 4 ? 100 : 1000));
 		close(self->fd);
 		ums_gate_pass(&race.gate, RACERS + 1, 2 * i + 1);
 		ASSERT_FALSE(ums_exists(UMS_PROC "/%d", getpid()));
 	}
 	for (int i = 0; i < RACERS; i++)
 		pthread_join(threads[i], NULL);
-	self->fd = -1;
-	TH_LOG("%lu yields in %lu rounds", GET(race.yields), race.loops);
-	EXPECT_LT(0, GET(race.yields));
+	TH_LOG("%lu yields, %lu blocks, %lu preempted, %lu switches",
+	       GET(race.yields), GET(race.blocks), GET(race.preempts),
+	       GET(race.switches));
+	/* The calls were under way, as a rule. */
+	EXPECT_LT(race.loops / 50, GET(race.yields) + GET(race.switches));
+	if (variant->flags)
+		EXPECT_LT(race.loops / 50, GET(race.blocks));
+	if (variant->slice_ns)
+		EXPECT_LT(race.loops / 50, GET(race.preempts));
+	if (variant->hand_over)
+		EXPECT_LT(race.loops / 50, GET(race.switches));
 	EXPECT_NO_NOTES();
 }
 

@@ -3,6 +3,7 @@
  * What becomes of workers whose scheduler has left or that die in their sleep,
  * and of processes that end with such workers.
  */
+#include <linux/seccomp.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 
@@ -65,6 +66,13 @@ static void go_by_cancel(struct ums_sched *sched)
 	pthread_testcancel();
 }
 
+/* A fatal signal for this thread alone, from seccomp's strictest mode. */
+static void go_by_kill(struct ums_sched *sched)
+{
+	prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
+	syscall(SYS_getpid);
+}
+
 FIXTURE(gone) {
 	int fd;
 	int clist;
@@ -82,6 +90,7 @@ FIXTURE_VARIANT_ADD(gone, return) { go_by_return };
 FIXTURE_VARIANT_ADD(gone, pthread_exit) { go_by_pthread_exit };
 FIXTURE_VARIANT_ADD(gone, raw_exit) { go_by_raw_exit };
 FIXTURE_VARIANT_ADD(gone, cancel) { go_by_cancel };
+FIXTURE_VARIANT_ADD(gone, killed) { go_by_kill };
 
 static void (*go)(struct ums_sched *sched);
 
@@ -128,11 +137,14 @@ FIXTURE_TEARDOWN(gone)
 		AWAIT_END();						\
 	} while (0)
 
+static atomic_long turns_before_read;
+
 static void read_event(struct ums_worker *worker)
 {
 	eventfd_t value;
 
 	worker->stage = 1;
+	ums_spin_turns(turns_before_read);
 	CHECK_EQ(0, eventfd_read(worker->value, &value));
 	worker->stage = 2;
 	ums_worker_yield(worker, 5);
@@ -191,17 +203,26 @@ static void run_once_and_go(struct ums_sched *sched)
 TEST_F_TIMEOUT(gone, race_with_end_of_sleep, LONG_TEST)
 {
 	struct ums_worker *worker = &self->workers[0];
+	struct ums_aim aim = { .turns = -20000, .seed = 1 };
 
 	self->sched.fn = run_once_and_go;
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
-	for (unsigned long i = 0; i < RACE_LOOPS / 5; i++) {
+	for (unsigned long i = 0; i < RACE_LOOPS; i++) {
+		long turns = ums_aim_turns(&aim);
+		bool first;
+
+		turns_before_read = -turns;
 		START(0, read_event);
 		ASSERT_EQ(0, ums_sched_start(&self->sched));
-		ASSERT_TRUE(WAIT_FOR(worker->stage == 1));
-		ums_spin_us(i % 100);
+		while (worker->stage != 1)
+			sched_yield();
+		ums_spin_turns(turns);
 		ASSERT_EQ(0, eventfd_write(worker->value, 1));
 		ASSERT_EQ(TID(0), ums_take_one(self->fd, self->clist,
 					       &self->ready));
+		/* Awake before it slept. */
+		first = self->ready.why != UMS_READY_UNBLOCKED;
+		ums_aim_correct(&aim, first);
 		if (self->ready.why == UMS_READY_UNBLOCKED) {
 			RUN_TO(0, THREAD_YIELD);
 			TAKE(0, UMS_READY_YIELDED);
@@ -211,6 +232,7 @@ TEST_F_TIMEOUT(gone, race_with_end_of_sleep, LONG_TEST)
 		pthread_join(worker->thread, NULL);
 		pthread_join(self->sched.thread, NULL);
 	}
+	EXPECT_BOTH(&aim, RACE_LOOPS);
 	EXPECT_NO_NOTES();
 }
 
@@ -475,6 +497,190 @@ TEST_F(orphan, dies_blocked)
 	EXPECT_NO_EVENT(self->fd);
 	EXPECT_EQ(-ESRCH, ums_state(self->fd, TID(0)));
 	EXPECT_EQ(0, ums_delete(self->fd, self->clist));
+	EXPECT_NO_NOTES();
+}
+
+/*
+ * The same again and again, while its scheduler looks for the event, waits for
+ * it, waits for other workers, runs one, or leaves.  One debugger does it all.
+ */
+enum sched_kind { SCHED_LOOKS, SCHED_TAKES, SCHED_RUNS, SCHED_LEAVES };
+
+FIXTURE(dying) {
+	int fd;
+	int clist;
+	struct ums_ready ready;
+	struct ums_worker workers[2];
+	int up[2];
+	int down[2];
+	pid_t tracer;
+};
+
+FIXTURE_VARIANT(dying) {
+	enum sched_kind kind;
+};
+
+FIXTURE_VARIANT_ADD(dying, scheduler_looks) { SCHED_LOOKS };
+FIXTURE_VARIANT_ADD(dying, scheduler_takes) { SCHED_TAKES };
+FIXTURE_VARIANT_ADD(dying, scheduler_runs_other) { SCHED_RUNS };
+FIXTURE_VARIANT_ADD(dying, scheduler_leaves) { SCHED_LEAVES };
+
+/* Reads a thread's id, later for how long to hold it in its exit. */
+static void trace_exits(int in, int out)
+{
+	pid_t tid;
+	long turns;
+	int status;
+
+	while (read(in, &tid, sizeof(tid)) == sizeof(tid)) {
+		TRACE(ptrace(PTRACE_SEIZE, tid, 0, PTRACE_O_TRACEEXIT));
+		if (write(out, "", 1) != 1)
+			_exit(202);
+		status = ums_wait_for_stop(tid);
+		if (status >> 8 != (SIGTRAP | PTRACE_EVENT_EXIT << 8))
+			_exit(203);
+		if (read(in, &turns, sizeof(turns)) != sizeof(turns))
+			_exit(204);
+		ums_spin_turns(turns);
+		TRACE(ptrace(PTRACE_CONT, tid, 0, 0));
+		TRACE(waitpid(tid, &status, __WALL));
+	}
+	_exit(0);
+}
+
+FIXTURE_SETUP(dying)
+{
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	ASSERT_LT(0, self->clist);
+	for (int i = 0; i < 2; i++)
+		self->workers[i].granted = LOTS;
+	ASSERT_EQ(0, pipe(self->up));
+	ASSERT_EQ(0, pipe(self->down));
+	self->tracer = ums_fork_tracer();
+	ASSERT_LE(0, self->tracer);
+	if (!self->tracer) {
+		close(self->down[1]);
+		trace_exits(self->down[0], self->up[1]);
+	}
+}
+
+FIXTURE_TEARDOWN(dying)
+{
+	close(self->fd);
+}
+
+/* Waits for the end of the one that dies, the only thing that may come. */
+#define EXPECT_END(tid)							\
+	do {								\
+		struct ums_event __ev;					\
+									\
+		ASSERT_EQ(0, ums_wait(self->fd, 0, SOON_NS, &__ev));	\
+		ASSERT_EQ(THREAD_TERMINATED, __ev.type);		\
+		ASSERT_EQ(tid, ums_event_context(&__ev));		\
+	} while (0)
+
+TEST_F_TIMEOUT(dying, against_its_scheduler, LONG_TEST)
+{
+	struct ums_aim aim = { .turns = 20000, .seed = 1 };
+	struct ums_ready ready;
+	struct ums_event event;
+	pid_t untold = 0;
+	char byte;
+
+	if (variant->kind == SCHED_RUNS) {
+		START(1, ums_work_yield_forever);
+		ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
+						   ENTER_UMS_BLOCK_EVENTS |
+						   ENTER_UMS_KEEP));
+		TAKE(1, UMS_READY_NEW);
+	} else {
+		ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
+						   ENTER_UMS_BLOCK_EVENTS));
+	}
+	for (unsigned long i = 0; i < RACE_LOOPS; i++) {
+		long turns = ums_aim_turns(&aim);
+		int ret = 0;
+		pid_t tid;
+
+		/* Its death against the scheduler's next step. */
+		START(0, raw_exit);
+		tid = TID(0);
+		ASSERT_EQ(sizeof(tid), write(self->down[1], &tid, sizeof(tid)));
+		ASSERT_EQ(1, read(self->up[0], &byte, 1));
+		ret = ums_take_one(self->fd, self->clist, &self->ready);
+		if (ret == untold) {
+			/* The list was told a little after the death. */
+			ASSERT_EQ(UMS_READY_TERMINATED, self->ready.why);
+			ret = ums_take_one(self->fd, self->clist, &self->ready);
+		}
+		ASSERT_EQ(tid, ret);
+		ASSERT_EQ(0, ums_run(self->fd, tid, 0, &event));
+		ASSERT_EQ(THREAD_BLOCKED, event.type);
+		ASSERT_EQ(SYS_exit, event.blocked_params.cause);
+		EXPECT_NO_EVENT(self->fd);
+		turns = -turns;
+		ASSERT_EQ(sizeof(turns), write(self->down[1], &turns,
+					       sizeof(turns)));
+		ums_spin_turns(-turns);
+		switch (variant->kind) {
+		case SCHED_LOOKS:
+			ret = ums_wait(self->fd, UMS_NONBLOCK, 0, &event);
+			if (ret == -EAGAIN)
+				EXPECT_END(tid);
+			break;
+		case SCHED_TAKES:
+			ret = ums_take(self->fd, self->clist, UMS_NONBLOCK, 0,
+				       &ready, 1);
+			/* An event was there, or ends the wait. */
+			if (ret == -EAGAIN)
+				ASSERT_EQ(0, ums_take(self->fd, self->clist, 0,
+						      SOON_NS, &ready, 1));
+			EXPECT_END(tid);
+			break;
+		case SCHED_RUNS:
+			ASSERT_EQ(0, ums_run(self->fd, TID(1), 0, &event));
+			ret = ums_event_context(&event) == tid ? 0 : -EAGAIN;
+			ASSERT_EQ(ret ? THREAD_YIELD : THREAD_TERMINATED,
+				  event.type);
+			ASSERT_EQ(0, ums_wait(self->fd, 0, SOON_NS, &event));
+			ASSERT_EQ(ret ? tid : TID(1),
+				  ums_event_context(&event));
+			break;
+		case SCHED_LEAVES:
+			ASSERT_EQ(0, ums_exit(self->fd));
+			ASSERT_TRUE(WAIT_FOR(ums_state(self->fd, tid) ==
+					     -ESRCH));
+			ASSERT_EQ(0, ums_become_sched_with(self->fd,
+						self->clist,
+						ENTER_UMS_BLOCK_EVENTS));
+			/* Told to the one that left, or lies on the list. */
+			untold = tid;
+			ret = ums_take(self->fd, self->clist, 0, 2000000,
+				       &ready, 1) == 1 ? -EAGAIN : 0;
+			if (ret) {
+				ASSERT_EQ(tid, ready.context);
+				ASSERT_EQ(UMS_READY_TERMINATED, ready.why);
+				untold = 0;
+			}
+			break;
+		}
+		if (ret)
+			ASSERT_EQ(-EAGAIN, ret);
+		/* First: the scheduler, which waits longer then. */
+		ums_aim_correct(&aim, ret);
+		EXPECT_NO_EVENT(self->fd);
+		if (!untold)
+			EXPECT_NO_WORKER(self->fd, self->clist);
+		EXPECT_EQ(-ESRCH, ums_state(self->fd, tid));
+		pthread_join(self->workers[0].thread, NULL);
+	}
+	close(self->down[1]);
+	EXPECT_CHILD_OK(self->tracer);
+	EXPECT_BOTH(&aim, RACE_LOOPS);
 	EXPECT_NO_NOTES();
 }
 
@@ -1033,13 +1239,19 @@ static void live_with_sleepers(void)
 		pause();
 }
 
-/* Fault caught: a sleeper that nothing can end, or what it leaves behind. */
+/*
+ * A round is a process of nine threads and takes 20 ms and more, so the rounds
+ * are few; together the variants make a thousand, with those of exit_test.
+ * Fault caught: a sleeper that nothing can end, or what it leaves behind.
+ */
 TEST_F_TIMEOUT(process, ends_with_blocked_workers, LONG_TEST)
 {
+	unsigned long loops = ums_loops(20);
+
 	ums_helper(ending.helper, "ums_exec_helper");
 	ASSERT_EQ(0, access(ending.helper, X_OK));
 	ending.kind = variant->kind;
-	for (int i = 0; i < 20; i++) {
+	for (unsigned long i = 0; i < loops; i++) {
 		pid_t child = fork();
 
 		ASSERT_LE(0, child);

@@ -259,11 +259,14 @@ TEST_F(preempt, by_own_scheduler)
 	START(0, ums_work_spin);
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	for (int i = 0; i < 5; i++) {
+		int ret;
+
 		TAKE(0, i ? UMS_READY_PREEMPTED : UMS_READY_NEW);
 		EXPECT_WAITS(ums_run(self->fd, TID(0), 0, &self->event));
 		EXPECT_EQ(0, ums_preempt(self->fd, TID(0)));
-		/* Twice is once. */
-		EXPECT_LE(-EAGAIN, ums_preempt(self->fd, TID(0)));
+		/* Twice is once, if it has not stopped yet. */
+		ret = ums_preempt(self->fd, TID(0));
+		EXPECT_TRUE(!ret || ret == -EAGAIN);
 		ASSERT_EQ(0, ums_wait(self->fd, 0, SOON_NS, &self->event));
 		EXPECT_PREEMPTED(0);
 	}
@@ -689,7 +692,7 @@ TEST_F_TIMEOUT(storm, is_weathered, LONG_TEST)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, preempt_all,
 					    &harasser));
 	if (variant->stops) {
-		child = ums_stop_and_continue(ums_loops(300), 2000);
+		child = ums_stop_and_continue(RACE_LOOPS, 1500);
 		ASSERT_LT(0, child);
 		EXPECT_CHILD_OK(child);
 	} else {

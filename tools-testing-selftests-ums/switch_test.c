@@ -434,7 +434,7 @@ TEST_F_TIMEOUT(switch, slice_goes_on, LONG_TEST)
 	}
 	BECOME_SCHED(ENTER_UMS_KEEP);
 	TAKE_ALL(2);
-	for (unsigned long i = 0; i < 4 + RACE_LOOPS / 2; i++) {
+	for (unsigned long i = 0; i < 4 + RACE_LOOPS; i++) {
 		__u64 slice = i < 4 ? slices[i] : 10000 + i * 137 % 50000;
 		unsigned long start = ums_now_ns();
 		struct ums_query query;
@@ -603,6 +603,70 @@ TEST_F(switch, scheduler_leaves)
 	EXPECT_NO_NOTES();
 }
 
+/* Again and again, at any point of a switch. */
+static void switch_or_yield(struct ums_worker *worker)
+{
+	struct ums_worker *other = worker->arg;
+
+	for (;;) {
+		int ret = ums_switch(worker->fd, other->tid);
+
+		if (!ret) {
+			worker->value++;
+			continue;
+		}
+		CHECK_EQ(-ESRCH, ret);
+		/* It is the one that ran when the scheduler left. */
+		worker->stage++;
+		CHECK_EQ(0, ums_yield(worker->fd, 0));
+	}
+}
+
+TEST_F_TIMEOUT(switch, scheduler_leaves_at_any_moment, LONG_TEST)
+{
+	unsigned int seed = 1;
+
+	ASSERT_EQ(0, ums_catch(SIGUSR2, 0));
+	for (int i = 0; i < 2; i++) {
+		self->workers[i].arg = &self->workers[!i];
+		START(i, switch_or_yield);
+	}
+	for (unsigned long i = 0; i < RACE_LOOPS; i++) {
+		struct ums_ready ready[2];
+		struct ums_tick tick;
+		int got = 0;
+
+		BECOME_SCHED(0);
+		while (got < 2) {
+			int ret = ums_take(self->fd, self->clist, 0, SOON_NS,
+					   ready + got, 2 - got);
+
+			ASSERT_LT(0, ret);
+			got += ret;
+		}
+		/* One was owned by the scheduler that left, one ran. */
+		EXPECT_NE(ready[0].context, ready[1].context);
+		if (i)
+			EXPECT_EQ(1, (ready[0].why == UMS_READY_ORPHANED) +
+				  (ready[1].why == UMS_READY_ORPHANED));
+		ASSERT_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2,
+					    50 + rand_r(&seed) % 300, 300));
+		ASSERT_EQ(-EINTR, ums_run(self->fd, ready[i % 2].context, 0,
+					  &self->event));
+		ums_tick_stop(&tick);
+		ASSERT_EQ(0, ums_exit(self->fd));
+		ASSERT_TRUE(WAIT_FOR(self->workers[0].stage +
+				     self->workers[1].stage == (int)i + 1));
+	}
+	for (int i = 0; i < 2; i++) {
+		TH_LOG("worker %d: %ld switches, %d times alone", i,
+		       self->workers[i].value, GET(self->workers[i].stage));
+		EXPECT_LT(RACE_LOOPS / 50, self->workers[i].value);
+		EXPECT_LT(RACE_LOOPS / 50, GET(self->workers[i].stage));
+	}
+	EXPECT_NO_NOTES();
+}
+
 /* A handler that waits for the target runs when it is switched to. */
 static void check_handler(struct ums_worker *worker)
 {
@@ -685,10 +749,15 @@ static void run_what_is_owned(struct ums_sched *sched)
 	CHECK_EQ(0, ums_exit(sched->fd));
 }
 
+static atomic_long turns_before_switch;
+
 static void switch_if_possible(struct ums_worker *worker)
 {
 	for (long i = 0;; i++) {
-		int ret = ums_switch(worker->fd, all[1].tid);
+		int ret;
+
+		ums_spin_turns(turns_before_switch);
+		ret = ums_switch(worker->fd, all[1].tid);
 
 		CHECK(!ret || ret == -EBUSY);
 		if (!ret)
@@ -700,6 +769,7 @@ static void switch_if_possible(struct ums_worker *worker)
 TEST_F_TIMEOUT(switch, race_for_target, LONG_TEST)
 {
 	struct grab grab = { .fd = self->fd, .tid = &self->workers[1].tid };
+	struct ums_aim aim = { .seed = 1 };
 	unsigned long runs = 0;
 
 	START(0, switch_if_possible);
@@ -713,11 +783,13 @@ TEST_F_TIMEOUT(switch, race_for_target, LONG_TEST)
 		pid_t context;
 		int got;
 
+		turns_before_switch = ums_aim_turns(&aim);
 		/* What the first one yields or leaves comes from the list. */
 		ASSERT_EQ(0, ums_run(self->fd, TID(0), 0, &self->event));
 		ASSERT_EQ(THREAD_YIELD, self->event.type);
 		context = ums_event_context(&self->event);
 		EXPECT_NO_EVENT(self->fd);
+		ums_aim_correct(&aim, context == TID(1));
 		if (context == TID(1)) {
 			/* Switched: the first one is owned and goes on. */
 			runs++;
@@ -737,6 +809,7 @@ TEST_F_TIMEOUT(switch, race_for_target, LONG_TEST)
 	grab.stop = 1;
 	pthread_join(self->sched.thread, NULL);
 	TH_LOG("%lu times switched to, %lu times grabbed", runs, grab.runs);
+	EXPECT_BOTH(&aim, 2 * RACE_LOOPS);
 	EXPECT_EQ(runs, self->workers[0].value);
 	EXPECT_EQ(runs + grab.runs, GET(self->workers[1].used));
 	EXPECT_NO_NOTES();

@@ -60,7 +60,7 @@ static void end_by_leaving_and_raw_exit(struct ums_worker *worker)
 }
 
 /* A signal that ends this thread and no other. */
-static void end_by_signal(struct ums_worker *worker)
+static void die_by_signal(void)
 {
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
@@ -73,9 +73,14 @@ static void end_by_signal(struct ums_worker *worker)
 
 	CHECK_EQ(0, prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	CHECK_EQ(0, prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0));
-	worker->stage = 1;
 	syscall(SYS_getppid);
 	CHECK(!"killed");
+}
+
+static void end_by_signal(struct ums_worker *worker)
+{
+	worker->stage = 1;
+	die_by_signal();
 }
 
 FIXTURE(ways) {
@@ -399,6 +404,11 @@ static void sched_ends_by_raw_exit(struct ums_sched *sched)
 	syscall(SYS_exit, 0);
 }
 
+static void sched_ends_by_signal(struct ums_sched *sched)
+{
+	die_by_signal();
+}
+
 FIXTURE(sched_ends) {
 	int fd;
 	int clist;
@@ -417,6 +427,8 @@ FIXTURE_VARIANT_ADD(sched_ends, return) { sched_ends_by_return };
 FIXTURE_VARIANT_ADD(sched_ends, pthread_exit) { sched_ends_by_pthread_exit };
 
 FIXTURE_VARIANT_ADD(sched_ends, raw_exit) { sched_ends_by_raw_exit };
+
+FIXTURE_VARIANT_ADD(sched_ends, killed) { sched_ends_by_signal };
 
 FIXTURE_SETUP(sched_ends)
 {
@@ -692,6 +704,7 @@ struct exit_race {
 	unsigned long loops;
 	atomic_int context;
 	atomic_ulong wins;
+	atomic_long turns;	/* how long the one that executes waits */
 };
 
 static void exec_what_the_other_owns(struct ums_sched *sched)
@@ -703,6 +716,7 @@ static void exec_what_the_other_owns(struct ums_sched *sched)
 		int ret;
 
 		ums_gate_pass(&race->gate, 2, 2 * i);
+		ums_spin_turns(race->turns);
 		ret = ums_exec(sched->fd, race->context);
 		if (!ret) {
 			CHECK_EQ(0, ums_dqevent(sched->fd, &event));
@@ -724,21 +738,29 @@ TEST_F_TIMEOUT(termination, owner_leaves_during_exec, LONG_TEST)
 		.fn = exec_what_the_other_owns, .cpu = -1, .fd = self->fd,
 		.clist = self->clist, .arg = &race,
 	};
+	struct ums_aim aim = { .seed = 1 };
 
 	START(0, ums_work_yield_forever);
 	race.context = self->workers[0].tid;
 	ASSERT_EQ(0, ums_sched_start(&sched));
 	for (unsigned long i = 0; i < race.loops; i++) {
+		unsigned long wins;
+		long turns;
+
 		ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 		ASSERT_EQ(TID(0), ums_dequeue(self->fd, self->clist));
+		wins = race.wins;
+		turns = ums_aim_turns(&aim);
+		race.turns = -turns;
 		ums_gate_pass(&race.gate, 2, 2 * i);
-		if (i % 3)
-			ums_spin_us(i % 50);
+		ums_spin_turns(turns);
 		ASSERT_EQ(0, ums_exit(self->fd));
 		ums_gate_pass(&race.gate, 2, 2 * i + 1);
+		ums_aim_correct(&aim, race.wins == wins);
 	}
 	pthread_join(sched.thread, NULL);
-	TH_LOG("executed %lu times of %lu", GET(race.wins), race.loops);
+	EXPECT_BOTH(&aim, race.loops);
+	EXPECT_EQ(aim.last, GET(race.wins));
 	EXPECT_EQ(GET(race.wins), GET(self->workers[0].used));
 	EXPECT_NO_NOTES();
 }

@@ -344,6 +344,53 @@ struct ums_gate {
 void ums_gate_pass(struct ums_gate *gate, unsigned int threads,
 		   unsigned int round);
 
+/*
+ * Two sides that shall meet in a race: one waits before its move, or the other
+ * if @turns is negative.  Each round that one of them won makes that one wait
+ * longer, so both outcomes come, on whatever machine.
+ */
+struct ums_aim {
+	long turns;
+	unsigned int seed;
+	unsigned long first;	/* how often the one side won */
+	unsigned long last;	/* and the other */
+};
+
+#define UMS_AIM_MAX	500000
+
+/* Not always the same. */
+static inline long ums_aim_turns(struct ums_aim *aim)
+{
+	long spread = 400 + labs(aim->turns) / 4;
+
+	return aim->turns - spread / 2 + rand_r(&aim->seed) % spread;
+}
+
+/* @first: the side that waits for a positive number of turns was first. */
+static inline void ums_aim_correct(struct ums_aim *aim, bool first)
+{
+	long step = 200 + labs(aim->turns) / 4;
+
+	if (first)
+		aim->first++;
+	else
+		aim->last++;
+	aim->turns += first ? step : -step;
+	/* A machine that is far too busy would make it wait for ever longer. */
+	if (labs(aim->turns) > UMS_AIM_MAX)
+		aim->turns = first ? UMS_AIM_MAX : -UMS_AIM_MAX;
+}
+
+#define EXPECT_BOTH(a, rounds)						\
+	do {								\
+		struct ums_aim *__aim = (a);				\
+									\
+		TH_LOG("%lu came first, %lu last", __aim->first,	\
+		       __aim->last);					\
+		EXPECT_LT((rounds) / 50, __aim->first);			\
+		EXPECT_LT((rounds) / 50, __aim->last);			\
+	} while (0)
+
 /* --- signals --- */
 
 /* How often the handler that ums_catch() installs ran, by signal. */
