@@ -137,6 +137,16 @@ static void start(struct fuzz_proc *p, unsigned long epoch)
 		       p->kill_ms ? ", to be killed" : "");
 }
 
+/* Was it killed, or the program that it has become found by a signal? */
+static bool was_killed(struct fuzz_proc *p, int status)
+{
+	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	return p->kill_ms && (sig == SIGKILL || sig == SIGUSR1 ||
+			      sig == SIGUSR2 || sig == SIGTRAP ||
+			      sig >= SIGRTMIN);
+}
+
 /* The process of an epoch has ended. */
 static void ended(struct fuzz_proc *p, int status)
 {
@@ -144,8 +154,7 @@ static void ended(struct fuzz_proc *p, int status)
 
 	if (GET(fuzz->failed))
 		exit(1);
-	if (!WIFEXITED(status) && !(p->kill_ms && WIFSIGNALED(status) &&
-				    WTERMSIG(status) == SIGKILL))
+	if (!WIFEXITED(status) && !was_killed(p, status))
 		fuzz_fail(p, "the process died, status %#x", status);
 	if (WIFEXITED(status) && WEXITSTATUS(status))
 		fuzz_fail(p, "the process exited with %d",
@@ -323,6 +332,8 @@ int main(int argc, char **argv)
 	unsigned long epoch;
 	int fd;
 
+	if (argc == 3 && !strcmp(argv[1], FUZZ_AFTER_EXEC))
+		return fuzz_after_exec(argv[2]);
 	fuzz = mmap(NULL, sizeof(*fuzz), PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (fuzz == MAP_FAILED)

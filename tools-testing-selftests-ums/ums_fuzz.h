@@ -35,6 +35,9 @@
 #define FUZZ_ARENA_PAGES	8
 #define FUZZ_PAGE	4096
 
+/* The argument of the program that execve() starts. */
+#define FUZZ_AFTER_EXEC	"--after-exec"
+
 /* What fuzz_op_run() does; the order is that of the tables in ums_fuzz_pick.c. */
 enum fuzz_what {
 	OP_CREATE, OP_DELETE, OP_ENTER_SCHED, OP_ENTER_WORK, OP_DQEVENT,
@@ -44,7 +47,7 @@ enum fuzz_what {
 	OP_PIPE_WRITE, OP_FUTEX, OP_SIGNAL, OP_MASK, OP_AFFINITY, OP_PRIORITY,
 	OP_MAP, OP_SCRIBBLE, OP_DUP, OP_CLOSE, OP_OPEN, OP_PROC_READ,
 	OP_PROC_LINK, OP_POLL, OP_FORK, OP_SPAWN, OP_KILL_THREAD, OP_DIE,
-	NR_OPS
+	OP_EXECVE, NR_OPS
 };
 
 /* One decision.  A thread's are drawn from its seed, whatever happens. */
@@ -213,6 +216,7 @@ bool fuzz_cookie_fits(struct fuzz_thread *w, __u64 cookie);
 unsigned int fuzz_op_sys(struct fuzz_thread *t, const struct fuzz_op *op);
 void fuzz_arena_reset(void);
 void fuzz_tracer(struct fuzz_proc *p, __u64 rng);
+int fuzz_after_exec(const char *fd);
 
 /* ums_fuzz_proc.c */
 extern __thread struct fuzz_thread *fuzz_self;

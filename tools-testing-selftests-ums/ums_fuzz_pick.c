@@ -16,6 +16,7 @@ const char * const fuzz_names[NR_OPS] = {
 	"pipe_write", "futex", "signal", "mask", "affinity", "priority",
 	"map", "scribble", "dup", "close", "open", "proc_read",
 	"proc_link", "poll", "fork", "spawn", "kill_thread", "die",
+	"execve",
 };
 
 /* How often of how many, by what a thread likes to be. */
@@ -31,7 +32,7 @@ static const __u16 weights[ROLE_MIXED][NR_OPS] = {
 		[OP_SIGNAL] = 4, [OP_MASK] = 2, [OP_AFFINITY] = 2,
 		[OP_PRIORITY] = 2, [OP_MAP] = 2, [OP_SCRIBBLE] = 2,
 		[OP_PROC_READ] = 2, [OP_PROC_LINK] = 1, [OP_POLL] = 2,
-		[OP_SPAWN] = 3, [OP_DIE] = 1,
+		[OP_SPAWN] = 3, [OP_DIE] = 1, [OP_EXECVE] = 2,
 	},
 	[ROLE_WORKER] = {
 		[OP_CREATE] = 1, [OP_DELETE] = 1, [OP_ENTER_SCHED] = 1,
@@ -43,7 +44,7 @@ static const __u16 weights[ROLE_MIXED][NR_OPS] = {
 		[OP_PIPE_WRITE] = 20, [OP_FUTEX] = 12, [OP_SIGNAL] = 8,
 		[OP_MASK] = 6, [OP_AFFINITY] = 4, [OP_PRIORITY] = 4,
 		[OP_MAP] = 4, [OP_SCRIBBLE] = 2, [OP_PROC_READ] = 2,
-		[OP_SPAWN] = 2, [OP_DIE] = 1, [OP_FORK] = 1,
+		[OP_SPAWN] = 2, [OP_DIE] = 1, [OP_FORK] = 1, [OP_EXECVE] = 2,
 	},
 	[ROLE_PLAIN] = {
 		[OP_CREATE] = 10, [OP_DELETE] = 12, [OP_ENTER_SCHED] = 2,
@@ -58,6 +59,7 @@ static const __u16 weights[ROLE_MIXED][NR_OPS] = {
 		[OP_CLOSE] = 3, [OP_OPEN] = 6, [OP_PROC_READ] = 24,
 		[OP_PROC_LINK] = 8, [OP_POLL] = 12, [OP_FORK] = 2,
 		[OP_SPAWN] = 6, [OP_KILL_THREAD] = 2, [OP_DIE] = 1,
+		[OP_EXECVE] = 2,
 	},
 	/* Never sleeps, so that the others have somebody to race with. */
 	[ROLE_HAMMER] = {

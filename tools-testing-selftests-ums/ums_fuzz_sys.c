@@ -300,6 +300,43 @@ static unsigned int do_fork(struct fuzz_proc *p, const struct fuzz_op *op)
 	return 4;
 }
 
+/*
+ * The end of UMS for the process and all its threads: only where it is killed
+ * anyway.
+ */
+static unsigned int do_execve(struct fuzz_proc *p, const struct fuzz_op *op)
+{
+	char fd[16];
+
+	if (!p->kill_ms || op->b & 7)
+		return 0;
+	snprintf(fd, sizeof(fd), "%d", GET(p->fd));
+	execl("/proc/self/exe", "ums_fuzz", FUZZ_AFTER_EXEC, fd, NULL);
+	return 1;
+}
+
+/* The new program has nothing of the old one's, and may have its own. */
+int fuzz_after_exec(const char *fd)
+{
+	struct ums_event event;
+	long end = ums_now_ms() + SOON_MS;
+	int clist, own;
+
+	if (ums_exit(atoi(fd)) != -EBADF)
+		return 105;
+	/* The threads that execve() has killed may still be reaped. */
+	do {
+		own = ums_open();
+	} while (own == -EBUSY && ums_now_ms() < end);
+	if (own < 0)
+		return 106;
+	clist = ums_create(own);
+	if (clist != 1 || ums_enter_sched(own, clist, 0) ||
+	    ums_dqevent(own, &event) || event.type != SCHEDULER_STARTUP)
+		return 107;
+	return 0;
+}
+
 /* Returns how many system calls that were. */
 unsigned int fuzz_op_sys(struct fuzz_thread *t, const struct fuzz_op *op)
 {
@@ -362,6 +399,8 @@ unsigned int fuzz_op_sys(struct fuzz_thread *t, const struct fuzz_op *op)
 	case OP_DIE:
 		fuzz_die(t, op->how);
 		return 0;
+	case OP_EXECVE:
+		return do_execve(p, op);
 	default:
 		return 0;
 	}
