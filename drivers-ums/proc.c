@@ -205,15 +205,14 @@ static void ums_proc_links_take(struct ums_data *data)
 /* The scheduler in whose directory @w belongs: the one that has dequeued it. */
 static struct ums_scheduler *ums_proc_link_owner(struct ums_worker *w)
 {
-	struct ums_scheduler *s;
+	struct ums_scheduler *place, *owner;
 
 	ums_find_begin();
-	s = ums_worker_lock(w);
-	ums_worker_unlock(w, s);
-	if (ums_worker_runs(w, s))
-		s = NULL;
+	place = ums_worker_lock(w);
+	owner = ums_worker_runs(w, place) ? NULL : place;
+	ums_worker_unlock(w, place);
 	ums_find_end();
-	return s;
+	return owner;
 }
 
 /*

@@ -1389,11 +1389,6 @@ TEST_F(block, held_by_debugger)
 	TAKE(0, UMS_READY_NEW);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, hold_later, worker));
 	RUN_TO_BLOCK(0, UMS_CAUSE_TRAP);
-	/* A page fault may have had to wait for the new thread's memory. */
-	while (worker->stage < 1) {
-		TAKE(0, UMS_READY_UNBLOCKED);
-		RUN_TO_BLOCK(0, UMS_CAUSE_TRAP);
-	}
 	ASSERT_TRUE(WAIT_FOR(worker->stage == 10));
 	EXPECT_EQ(UMS_STATE_BLOCKED, ums_state(self->fd, TID(0)));
 	EXPECT_EQ(-EBUSY, ums_run(self->fd, TID(0), 0, &event));
