@@ -119,7 +119,8 @@ TEST_F(dequeue, more_room_than_there_can_be)
 static void be_of_all_kinds(struct ums_worker *worker)
 {
 	ums_worker_yield(worker, 1);
-	ums_nap_us(1000);
+	/* So long that it sleeps, however slow the machine is. */
+	ums_nap_us(QUIET_MS * 1000);
 	worker->stage = 1;
 	while (worker->stage == 1)
 		;

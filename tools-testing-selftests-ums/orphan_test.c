@@ -203,7 +203,7 @@ static void run_once_and_go(struct ums_sched *sched)
 TEST_F_TIMEOUT(gone, race_with_end_of_sleep, LONG_TEST)
 {
 	struct ums_worker *worker = &self->workers[0];
-	struct ums_aim aim = { .turns = -20000, .seed = 1 };
+	struct ums_aim aim = { .turns = -100000, .seed = 1 };
 
 	self->sched.fn = run_once_and_go;
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
@@ -585,7 +585,7 @@ FIXTURE_TEARDOWN(dying)
 
 TEST_F_TIMEOUT(dying, against_its_scheduler, LONG_TEST)
 {
-	struct ums_aim aim = { .turns = 20000, .seed = 1 };
+	struct ums_aim aim = { .turns = 100000, .seed = 1 };
 	struct ums_ready ready;
 	struct ums_event event;
 	pid_t untold = 0;

@@ -387,8 +387,8 @@ static inline void ums_aim_correct(struct ums_aim *aim, bool first)
 									\
 		TH_LOG("%lu came first, %lu last", __aim->first,	\
 		       __aim->last);					\
-		EXPECT_LT((rounds) / 50, __aim->first);			\
-		EXPECT_LT((rounds) / 50, __aim->last);			\
+		EXPECT_LT((rounds) / 100, __aim->first);		\
+		EXPECT_LT((rounds) / 100, __aim->last);			\
 	} while (0)
 
 /* --- signals --- */
