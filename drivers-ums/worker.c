@@ -610,18 +610,22 @@ static void ums_worker_leave_corpse(struct ums_worker *w)
  */
 void ums_worker_end(struct ums_worker *w)
 {
+	struct ums_complist *cl = w->complist;
 	struct ums_context *ctx = &w->context;
 	struct ums_scheduler *s = NULL;
 	struct ums_scheduler *parent;
 
 	hrtimer_cancel(&w->return_timer);
 	ums_proc_worker_remove(w);
+	/* While ums_worker_disown_exiting() can still find it. */
+	spin_lock(&cl->lock);
+	ums_worker_drop_member(w);
+	spin_unlock(&cl->lock);
 	ums_context_pool_remove(ctx);
 
 	ums_find_begin();
 	parent = ums_worker_lock_both(w);
 	w->dead = true;
-	ums_worker_drop_member(w);
 	if (ums_worker_runs(w, parent)) {
 		s = parent;
 		ums_event_terminated(ums_worker_report(s), ctx->pid);
