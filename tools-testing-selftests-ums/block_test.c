@@ -1511,7 +1511,8 @@ TEST_F_TIMEOUT(block, mutex_shared_by_workers, LONG_TEST)
 	BECOME_SCHED();
 	EXPECT_EQ(0, ums_schedule(&self->run));
 	EXPECT_EQ(count * ums_loops(250), shared_count);
-	EXPECT_LE(count * ums_loops(250), GET(self->run.blocks));
+	/* Most of them: a nap may be over before the worker sleeps. */
+	EXPECT_LE(count * ums_loops(250) / 2, GET(self->run.blocks));
 	EXPECT_SETTLED(&self->run);
 	EXPECT_NO_NOTES();
 }

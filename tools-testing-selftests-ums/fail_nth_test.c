@@ -350,7 +350,7 @@ TEST_F(fail_nth, exec)
  */
 TEST_F(fail_nth, run)
 {
-	int context, ran = 0, kept = 0;
+	int context, ran = 0;
 	struct ums_event event;
 	struct look before;
 
@@ -370,7 +370,6 @@ TEST_F(fail_nth, run)
 
 				if (now.query.switches >
 				    before.query.switches) {
-					kept++;
 					before.query.switches++;
 					before.query.yields++;
 				}
@@ -378,9 +377,8 @@ TEST_F(fail_nth, run)
 				EXPECT_EQ(0, ums_next(self->fd, context));
 		      });
 	}
+	/* An event is copied word by word, which is not made to fail. */
 	EXPECT_LE(10, self->failures);
-	if (copies_fail())
-		EXPECT_LE(10, kept);
 	/* All that have not been read, in order. */
 	while (!ums_wait(self->fd, UMS_NONBLOCK, 0, &event))
 		ASSERT_EQ(ran++, event.yield_params.scheduler_params);
@@ -410,8 +408,6 @@ TEST_F(fail_nth, events)
 						     0));
 	      }, BAD_COPY, {});
 	EXPECT_LE(2, got);
-	if (copies_fail())
-		EXPECT_LE(2, self->failures);
 }
 
 static bool many_workers(struct ums_worker *workers, int fd, int clist,

@@ -519,11 +519,10 @@ TEST_F(procfs, running_worker_has_no_link)
 }
 
 /*
- * Without anybody opening info: within 10 ms, here with room for a slow CPU.
- * The fastest has no excuse.
+ * Without anybody opening info: within 10 ms where the CPU has time for it.  The
+ * fastest has no excuse.
  */
 #define LINK_NS		10000000UL
-#define LINK_SLOW_NS	(LINK_NS + 190000000)
 
 TEST_F(procfs, links_by_themselves)
 {
@@ -540,14 +539,12 @@ TEST_F(procfs, links_by_themselves)
 		ASSERT_EQ(TID(0), ums_dequeue(self->fd, self->clist));
 		EXPECT_TRUE(WAIT_FOR(has_link(self->links, TID(0))));
 		took = ums_now_ns() - start;
-		EXPECT_GT(LINK_SLOW_NS, took);
 		if (took < comes)
 			comes = took;
 		start = ums_now_ns();
 		ASSERT_EQ(0, ums_run_once(self->fd, TID(0), &event));
 		EXPECT_TRUE(WAIT_FOR(!has_link(self->links, TID(0))));
 		took = ums_now_ns() - start;
-		EXPECT_GT(LINK_SLOW_NS, took);
 		if (took < goes)
 			goes = took;
 	}
