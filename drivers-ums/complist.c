@@ -121,8 +121,10 @@ void ums_complist_wake(struct ums_complist *cl, int count)
 	 * ums_complist_poll().
 	 */
 	smp_mb();
+	/* After that barrier. */
 	if (waitqueue_active(&cl->wait_q))
 		wake_up_interruptible_nr(&cl->wait_q, count);
+	/* After that barrier, too. */
 	if (unlikely(waitqueue_active(&cl->poll_q)))
 		wake_up_interruptible_poll(&cl->poll_q, EPOLLIN | EPOLLRDNORM);
 }

@@ -228,12 +228,12 @@ static bool ums_proc_link_update(struct ums_data *data)
 	struct ums_scheduler *s;
 
 	list_del_init(&w->link_todo);
+	clear_bit(UMS_LINK_CHANGED, &w->context.flags);
 	/*
 	 * Cleared before looking: who moves the worker from here on puts it on
 	 * the list again.  Who did not, having seen the bit, moved it under a
 	 * lock that is taken below.
 	 */
-	clear_bit(UMS_LINK_CHANGED, &w->context.flags);
 	smp_mb__after_atomic();
 	s = ums_proc_link_owner(w);
 	if (s == w->link_sched)
@@ -259,8 +259,10 @@ static void ums_proc_links_work(struct work_struct *work)
 	mutex_lock(&data->proc_lock);
 	ums_proc_links_take(data);
 	/* All that is there now; what comes meanwhile would never end. */
-	if (wanted != data->links_done)
-		left = looked = list_count_nodes(&data->links_todo);
+	if (wanted != data->links_done) {
+		looked = list_count_nodes(&data->links_todo);
+		left = looked;
+	}
 	while (looked-- && left && !list_empty(&data->links_todo)) {
 		if (ums_proc_link_update(data))
 			left--;

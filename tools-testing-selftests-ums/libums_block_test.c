@@ -138,8 +138,10 @@ static ums_thread_info_t query(ums_context_t context)
 
 #define EXPECT_TOLD(i, expected, worker)				\
 	do {								\
-		EXPECT_EQ(expected, told[i].reason);			\
-		EXPECT_EQ(ctx[worker], told[i].context);		\
+		int __i = (i);						\
+									\
+		EXPECT_EQ(expected, told[__i].reason);			\
+		EXPECT_EQ(ctx[worker], told[__i].context);		\
 	} while (0)
 
 static void *work_return(void *arg)
@@ -273,7 +275,9 @@ static struct ums_faults faults;
 
 static void *work_fault(void *arg)
 {
-	CHECK_EQ(0, *(volatile char *)ums_fault_page(&faults, 0));
+	_Atomic char *page = (_Atomic char *)ums_fault_page(&faults, 0);
+
+	CHECK_EQ(0, atomic_load(page));
 	return arg;
 }
 
@@ -282,7 +286,9 @@ static void run_fault(int call)
 	switch (call) {
 	case 1:
 		CHECK_EQ(0, ums_faults_end(&faults, 0));
-		/* fall through */
+		take(1);
+		CHECK_EQ(0, ok(execute_ums_thread(ctx[0])));
+		break;
 	case 0:
 		take(1);
 		CHECK_EQ(0, ok(execute_ums_thread(ctx[0])));
@@ -1400,13 +1406,13 @@ TEST_F(block, descriptors_are_limited)
  */
 static void *work_with_errors(void *arg)
 {
+	ums_scheduler_startup_info_t again = {
+		.completion_list = list,
+		.ums_scheduler_entry_point = note,
+	};
 	ums_ready_item_t item;
 
-	CHECK_EQ(-EEXIST, ok(enter_ums_scheduling_mode_flags(
-		&(ums_scheduler_startup_info_t) {
-			.completion_list = list,
-			.ums_scheduler_entry_point = note,
-		}, BLOCK)));
+	CHECK_EQ(-EEXIST, ok(enter_ums_scheduling_mode_flags(&again, BLOCK)));
 	CHECK_EQ(-ESRCH, ok(execute_ums_thread_for(gettid(), 0)));
 	CHECK_EQ(-ESRCH, ok(dequeue_ums_ready(list, &item, 1, 0)));
 	return arg;
@@ -1414,15 +1420,16 @@ static void *work_with_errors(void *arg)
 
 static void run_with_errors(int call)
 {
+	ums_scheduler_startup_info_t again = {
+		.completion_list = list,
+		.ums_scheduler_entry_point = note,
+	};
+
 	if (call) {
 		leave();
 		return;
 	}
-	CHECK_EQ(-EEXIST, ok(enter_ums_scheduling_mode_flags(
-		&(ums_scheduler_startup_info_t) {
-			.completion_list = list,
-			.ums_scheduler_entry_point = note,
-		}, BLOCK)));
+	CHECK_EQ(-EEXIST, ok(enter_ums_scheduling_mode_flags(&again, BLOCK)));
 	CHECK_EQ(-ESRCH, ok(execute_ums_thread_for(0, 0)));
 	CHECK_EQ(-ESRCH, ok(execute_ums_thread_for(0, 1000)));
 	CHECK_EQ(-ESRCH, ok(execute_ums_thread_for(-1, 0)));

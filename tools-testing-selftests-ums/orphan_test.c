@@ -654,9 +654,9 @@ TEST_F_TIMEOUT(dying, against_its_scheduler, LONG_TEST)
 			ASSERT_EQ(0, ums_exit(self->fd));
 			ASSERT_TRUE(WAIT_FOR(ums_state(self->fd, tid) ==
 					     -ESRCH));
-			ASSERT_EQ(0, ums_become_sched_with(self->fd,
-						self->clist,
-						ENTER_UMS_BLOCK_EVENTS));
+			ret = ums_become_sched_with(self->fd, self->clist,
+						    ENTER_UMS_BLOCK_EVENTS);
+			ASSERT_EQ(0, ret);
 			/* Told to the one that left, or lies on the list. */
 			untold = tid;
 			ret = ums_take(self->fd, self->clist, 0, 2000000,

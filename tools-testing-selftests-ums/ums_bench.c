@@ -311,7 +311,7 @@ static bool wanted(const char *name, char **names)
 	return false;
 }
 
-static int usage(void)
+static int bad_usage(void)
 {
 	fprintf(stderr,
 		"usage: ums_bench [--rounds N] [--cpus 1|2] [NAME...]\n");
@@ -330,10 +330,10 @@ int main(int argc, char **argv)
 		else if (argv[1] && !strcmp(argv[0], "--cpus"))
 			cpus = strtol(argv[1], NULL, 10);
 		else
-			return usage();
+			return bad_usage();
 	}
 	if (rounds <= 0 || cpus < 1 || cpus > 2)
-		return usage();
+		return bad_usage();
 	if (sysconf(_SC_NPROCESSORS_ONLN) < cpus) {
 		fprintf(stderr, "ums_bench: --cpus %d: there are not so many\n",
 			cpus);

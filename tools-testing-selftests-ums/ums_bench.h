@@ -21,7 +21,7 @@ extern double clock_cost;
 void report(const char *name, double value, const char *unit);
 
 /* Say what failed and end the benchmark. */
-void die(const char *what) __attribute__((noreturn));
+_Noreturn void die(const char *what);
 
 /* die() unless @ok. */
 static inline void must(bool ok, const char *what)

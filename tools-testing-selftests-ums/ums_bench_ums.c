@@ -90,7 +90,7 @@ static __s32 dequeue_one(void)
 	return ready.context;
 }
 
-static void yield(void)
+static void give_way(void)
 {
 	ums_call(IOCTL_UMS_YIELD, 0, "IOCTL_UMS_YIELD");
 }
@@ -99,7 +99,7 @@ static void *yielding_worker(void *arg)
 {
 	enter(ENTER_UMS_WORK, 0);
 	for (;;)
-		yield();
+		give_way();
 	return arg;
 }
 
@@ -224,7 +224,7 @@ static void *measuring_worker(void *arg)
 {
 	enter(ENTER_UMS_WORK, 0);
 	switch_ns = measure(switch_step) / 2;
-	yield();
+	give_way();
 	return arg;
 }
 
@@ -251,7 +251,7 @@ static void *blocking_worker(void *arg)
 	enter(ENTER_UMS_WORK, 0);
 	for (;;) {
 		must(read(block_pipe[0], &c, 1) == 1, "read");
-		yield();
+		give_way();
 	}
 	return arg;
 }
@@ -461,7 +461,7 @@ void bench_unpinned_ums(void)
 
 static struct shared_worker {
 	unsigned long runs;
-} shared_workers[SHARED_WORKERS] __attribute__((aligned(64)));
+} shared_workers[SHARED_WORKERS];
 
 static uint64_t shared_end;
 
@@ -472,7 +472,7 @@ static void *counting_worker(void *arg)
 	enter(ENTER_UMS_WORK, 0);
 	for (;;) {
 		me->runs++;
-		yield();
+		give_way();
 	}
 	return arg;
 }

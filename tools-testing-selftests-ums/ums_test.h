@@ -384,11 +384,12 @@ static inline void ums_aim_correct(struct ums_aim *aim, bool first)
 #define EXPECT_BOTH(a, rounds)						\
 	do {								\
 		struct ums_aim *__aim = (a);				\
+		unsigned long __least = (rounds) / 100;			\
 									\
 		TH_LOG("%lu came first, %lu last", __aim->first,	\
 		       __aim->last);					\
-		EXPECT_LT((rounds) / 100, __aim->first);		\
-		EXPECT_LT((rounds) / 100, __aim->last);			\
+		EXPECT_LT(__least, __aim->first);			\
+		EXPECT_LT(__least, __aim->last);			\
 	} while (0)
 
 /* --- signals --- */
