@@ -275,7 +275,7 @@ static struct ums_faults faults;
 
 static void *work_fault(void *arg)
 {
-	_Atomic char *page = (_Atomic char *)ums_fault_page(&faults, 0);
+	atomic_char *page = (atomic_char *)ums_fault_page(&faults, 0);
 
 	CHECK_EQ(0, atomic_load(page));
 	return arg;

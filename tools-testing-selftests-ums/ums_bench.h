@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdnoreturn.h>
 
 /* Rounds that are not measured, so that caches and pools are warm. */
 #define WARM_UP		1000
@@ -21,7 +22,7 @@ extern double clock_cost;
 void report(const char *name, double value, const char *unit);
 
 /* Say what failed and end the benchmark. */
-_Noreturn void die(const char *what);
+noreturn void die(const char *what);
 
 /* die() unless @ok. */
 static inline void must(bool ok, const char *what)
