@@ -396,10 +396,14 @@ static void ums_worker_queue(struct ums_worker *w, struct ums_scheduler *place)
 	/* Without a scheduler the list is the place. */
 	if (place)
 		spin_lock(&cl->lock);
+	else
+		__acquire(&cl->lock);
 	list_add_tail(&w->context.list, &cl->queue);
 	ums_worker_set_parent(w, NULL);
 	if (place)
 		spin_unlock(&cl->lock);
+	else
+		__release(&cl->lock);
 }
 
 /**
