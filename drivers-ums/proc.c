@@ -24,8 +24,8 @@
 
 #include "ums.h"
 
-/* In jiffies that is 10 ms or less, whatever HZ is. */
-#define UMS_LINKS_DELAY		msecs_to_jiffies(5)
+/* A timer comes up to two jiffies late: so that is within 10 ms if HZ is 250. */
+#define UMS_LINKS_DELAY		max(HZ / 200, 1)
 
 /*
  * How many links are made or removed in that time, which takes some percent of
