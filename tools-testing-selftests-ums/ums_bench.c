@@ -263,6 +263,7 @@ static const struct bench {
 	{ "ums_round_trip",	1, bench_ums_round_trip },
 	{ "ums_switch",		1, bench_ums_switch },
 	{ "ums_block",		1, bench_ums_block },	/* and _cycle */
+	{ "ums_slice_end",	1, bench_ums_slice_end },
 	{ "pthread_create_join", 1, bench_pthread_create_join },
 	{ "ums_create",		1, bench_ums_create },
 	{ "ums_round_trip_10",	1, bench_ums_round_trip_10 },

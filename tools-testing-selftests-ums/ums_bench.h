@@ -64,6 +64,7 @@ void bench_ums_round_trip_1000(void);
 void bench_ums_round_trip_10000(void);
 void bench_ums_switch(void);
 void bench_ums_block(void);
+void bench_ums_slice_end(void);
 void bench_ums_create(void);
 void bench_pthread_create_join(void);
 void bench_mem_worker(void);

@@ -284,6 +284,49 @@ void bench_ums_block(void)
 	report("ums_block_cycle", (double)cycle / rounds - 2 * clock_cost, "ns");
 }
 
+/* --- slices --- */
+
+#define SLICE_NS	100000
+
+static void *spinning_worker(void *arg)
+{
+	enter(ENTER_UMS_WORK, 0);
+	for (;;)
+		__asm__ volatile("" : : : "memory");
+	return arg;
+}
+
+/*
+ * From the end of a slice until the scheduler has the event.  The slice is
+ * counted from before the call, so this is more than it takes.
+ */
+void bench_ums_slice_end(void)
+{
+	struct ums_run args;
+	uint64_t start, late = 0;
+	long count = rounds / 10 + 1;
+	long i;
+
+	open_ums();
+	start_peer(spinning_worker, NULL);
+	enter_scheduler(ENTER_UMS_KEEP);
+	the_worker = dequeue_one();
+	for (i = 0; i < count; i++) {
+		args = (struct ums_run) {
+			.context = the_worker,
+			.slice_ns = SLICE_NS,
+		};
+		start = now();
+		ums_call(IOCTL_UMS_RUN, (uintptr_t)&args, "IOCTL_UMS_RUN");
+		late += now() - start - SLICE_NS;
+		if (args.event.type != THREAD_PREEMPTED) {
+			errno = EPROTO;
+			die("event");
+		}
+	}
+	report("ums_slice_end", (double)late / count - clock_cost, "ns");
+}
+
 /* --- from birth to death --- */
 
 static pthread_t create(void *(*fn)(void *))
@@ -393,14 +436,6 @@ void bench_mem_worker(void)
 }
 
 /* --- two CPUs --- */
-
-static void *spinning_worker(void *arg)
-{
-	enter(ENTER_UMS_WORK, 0);
-	for (;;)
-		__asm__ volatile("" : : : "memory");
-	return arg;
-}
 
 static int preempt_turn;
 static uint64_t preempted_at;
