@@ -710,8 +710,7 @@ TEST_F_TIMEOUT(slice, against_signal_to_scheduler, LONG_TEST)
 		TAKE(0, UMS_READY_PREEMPTED);
 	}
 	TH_LOG("interrupted %lu times", interrupted);
-	if (RACE_LOOPS >= ENOUGH_ROUNDS)
-		EXPECT_LT(0, interrupted);
+	EXPECT_SOME(interrupted);
 }
 
 /*
@@ -723,8 +722,8 @@ TEST_F_TIMEOUT(slice, storm, LONG_TEST)
 					  ENTER_UMS_BLOCK_EVENTS, 30000));
 	ums_sleep_ms(1000);
 	EXPECT_CALM(&self->storm);
-	EXPECT_LT(0, GET(self->storm.run.preempts));
-	EXPECT_LT(0, GET(self->storm.run.blocks));
+	EXPECT_SOME(GET(self->storm.run.preempts));
+	EXPECT_SOME(GET(self->storm.run.blocks));
 }
 
 /*

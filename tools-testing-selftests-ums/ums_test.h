@@ -397,6 +397,13 @@ static inline void ums_aim_correct(struct ums_aim *aim, bool first)
 		EXPECT_LT(__rounds / 100, __aim->last);			\
 	} while (0)
 
+/* What comes by chance, and in enough rounds does. */
+#define EXPECT_SOME(count)						\
+	do {								\
+		if (RACE_LOOPS >= ENOUGH_ROUNDS)			\
+			EXPECT_LT(0, count);				\
+	} while (0)
+
 /* --- signals --- */
 
 /* How often the handler that ums_catch() installs ran, by signal. */
