@@ -89,6 +89,7 @@ void ums_proc_data_remove(struct ums_data *data)
 }
 
 static int ums_proc_context_create(struct ums_context *ctx,
+				   struct ums_dirs *dirs,
 				   struct proc_dir_entry *parent,
 				   const struct proc_ops *ops)
 {
@@ -96,15 +97,15 @@ static int ums_proc_context_create(struct ums_context *ctx,
 	char name[12];
 
 	snprintf(name, sizeof(name), "%d", ctx->proc_pid);
-	ctx->dir = ums_proc_mkdir(data, name, parent);
-	if (!ctx->dir)
+	dirs->dir = ums_proc_mkdir(data, name, parent);
+	if (!dirs->dir)
 		return -ENOMEM;
-	ctx->info = proc_create_data("info", 0400, ctx->dir, ops, ctx);
-	if (!ctx->info) {
-		proc_remove(ctx->dir);
+	dirs->info = proc_create_data("info", 0400, dirs->dir, ops, ctx);
+	if (!dirs->info) {
+		proc_remove(dirs->dir);
 		return -ENOMEM;
 	}
-	proc_set_user(ctx->info, data->uid, data->gid);
+	proc_set_user(dirs->info, data->uid, data->gid);
 	return 0;
 }
 
@@ -172,7 +173,7 @@ static void ums_proc_link_create(struct ums_scheduler *s, struct ums_worker *w)
 	snprintf(name, sizeof(name), "%d", w->context.proc_pid);
 	snprintf(target, sizeof(target), "/proc/ums/%d/workers/%d",
 		 pid_nr(s->context.data->tgid), w->context.proc_pid);
-	w->link = proc_symlink(name, s->links_dir, target);
+	w->link = proc_symlink(name, s->dirs.workers, target);
 	/* Without memory there is none until it is moved again. */
 	if (!w->link)
 		return;
@@ -347,13 +348,14 @@ int ums_proc_scheduler_create(struct ums_scheduler *s)
 	int ret;
 
 	INIT_LIST_HEAD(&s->links);
-	ret = ums_proc_context_create(ctx, ctx->data->schedulers_dir,
+	ret = ums_proc_context_create(ctx, &s->dirs,
+				      ctx->data->schedulers_dir,
 				      &ums_scheduler_info_ops);
 	if (ret)
 		return ret;
-	s->links_dir = ums_proc_mkdir(ctx->data, "workers", ctx->dir);
-	if (!s->links_dir) {
-		proc_remove(ctx->dir);
+	s->dirs.workers = ums_proc_mkdir(ctx->data, "workers", s->dirs.dir);
+	if (!s->dirs.workers) {
+		proc_remove(s->dirs.dir);
 		return -ENOMEM;
 	}
 	return 0;
@@ -365,18 +367,19 @@ void ums_proc_scheduler_remove(struct ums_scheduler *s)
 	struct ums_data *data = s->context.data;
 	struct ums_worker *w, *next;
 
-	proc_remove(s->context.info);
+	proc_remove(s->dirs.info);
 
 	mutex_lock(&data->proc_lock);
 	list_for_each_entry_safe(w, next, &s->links, link_node)
 		ums_proc_link_remove(w);
-	proc_remove(s->context.dir);
+	proc_remove(s->dirs.dir);
 	mutex_unlock(&data->proc_lock);
 }
 
 int ums_proc_worker_create(struct ums_worker *w)
 {
-	return ums_proc_context_create(&w->context, w->context.data->workers_dir,
+	return ums_proc_context_create(&w->context, &w->dirs,
+				       w->context.data->workers_dir,
 				       &ums_worker_info_ops);
 }
 
@@ -386,7 +389,7 @@ void ums_proc_worker_remove(struct ums_worker *w)
 	struct ums_data *data = w->context.data;
 	struct ums_scheduler *place;
 
-	proc_remove(w->context.info);
+	proc_remove(w->dirs.info);
 
 	mutex_lock(&data->proc_lock);
 	/*
@@ -403,6 +406,6 @@ void ums_proc_worker_remove(struct ums_worker *w)
 	list_del_init(&w->link_todo);
 	if (w->link)
 		ums_proc_link_remove(w);
-	proc_remove(w->context.dir);
+	proc_remove(w->dirs.dir);
 	mutex_unlock(&data->proc_lock);
 }

@@ -178,8 +178,6 @@ struct ums_data {
  * @waiter: wakes @task; never taken off
  * @exit_irq_work: carries the thread's death out of the scheduler's hook
  * @dead_node: place in ums_data.dead
- * @dir: the context's procfs directory
- * @info: the info file in it
  *
  * Lives until the thread left UMS or until after its last schedule().
  */
@@ -203,8 +201,18 @@ struct ums_context {
 	struct wait_queue_entry waiter;
 	struct irq_work exit_irq_work;
 	struct llist_node dead_node;
+};
+
+/**
+ * struct ums_dirs - the procfs entries of a scheduler or worker
+ * @dir: its directory
+ * @info: the info file in it
+ * @workers: the directory of its links, for a scheduler
+ */
+struct ums_dirs {
 	struct proc_dir_entry *dir;
 	struct proc_dir_entry *info;
+	struct proc_dir_entry *workers;
 };
 
 /**
@@ -284,8 +292,8 @@ enum ums_event_place {
  * @block_irq_work: wakes it when its worker has blocked
  * @free_work: see ums_scheduler_free()
  * @sched_wait_q: the context's wait queue
- * @links: workers with a link in @links_dir, under ums_data.proc_lock
- * @links_dir: the workers directory in procfs
+ * @links: workers with a link in @dirs, under ums_data.proc_lock
+ * @dirs: its procfs entries
  */
 struct ums_scheduler {
 	struct ums_context context;
@@ -307,7 +315,7 @@ struct ums_scheduler {
 	struct work_struct free_work;
 	wait_queue_head_t sched_wait_q;
 	struct list_head links;
-	struct proc_dir_entry *links_dir;
+	struct ums_dirs dirs;
 };
 
 /**
@@ -350,6 +358,7 @@ struct ums_scheduler {
  * @time_seq: for readers of the next two, written by whoever changes the state
  * @since: when the state changed last
  * @times: what was spent in each state until then, in ns
+ * @dirs: its procfs entries
  * @link: the symbolic link to it in @link_sched's directory, under
  *	ums_data.proc_lock like the next three
  * @link_sched: the scheduler with the link
@@ -390,6 +399,7 @@ struct ums_worker {
 	seqcount_t time_seq;
 	u64 since;
 	u64 times[UMS_CONTEXT_STATES];
+	struct ums_dirs dirs;
 	struct proc_dir_entry *link;
 	struct ums_scheduler *link_sched;
 	struct list_head link_node;
