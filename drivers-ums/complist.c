@@ -5,6 +5,8 @@
  */
 
 #include <linux/anon_inodes.h>
+#include <linux/errno.h>
+#include <linux/fcntl.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/poll.h>

@@ -13,13 +13,19 @@
  * schedulers return, all contexts leave, and the release follows.
  */
 
-#include <linux/compat.h>
+#include <linux/atomic.h>
+#include <linux/bitops.h>
+#include <linux/cred.h>
+#include <linux/errno.h>
 #include <linux/fdtable.h>
 #include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/jiffies.h>
+#include <linux/limits.h>
+#include <linux/lockdep.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/pid.h>
-#include <linux/rcupdate.h>
 #include <linux/rhashtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>

@@ -3,6 +3,10 @@
  * User-mode scheduling: events, from whoever stopped to its scheduler.
  */
 
+#include <linux/array_size.h>
+#include <linux/build_bug.h>
+#include <linux/errno.h>
+#include <linux/lockdep.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 

@@ -21,11 +21,14 @@
  * since the call does not get as far as here, a timer has the thread park.
  */
 
+#include <linux/errno.h>
 #include <linux/freezer.h>
+#include <linux/ktime.h>
 #include <linux/ptrace.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/signal.h>
+#include <linux/string.h>
 #include <asm/irq_regs.h>
 #include <asm/syscall.h>
 

@@ -18,9 +18,14 @@
  * item that makes them.
  */
 
+#include <linux/atomic.h>
+#include <linux/bitops.h>
+#include <linux/errno.h>
+#include <linux/jiffies.h>
+#include <linux/pid.h>
 #include <linux/proc_fs.h>
-#include <linux/rcupdate.h>
 #include <linux/seq_file.h>
+#include <linux/sprintf.h>
 
 #include "ums.h"
 

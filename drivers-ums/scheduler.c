@@ -3,8 +3,14 @@
  * User-mode scheduling: schedulers, what they dequeue and execute.
  */
 
-#include <linux/rcupdate.h>
-#include <linux/sched/signal.h>
+#include <linux/array_size.h>
+#include <linux/atomic.h>
+#include <linux/errno.h>
+#include <linux/kernel.h>
+#include <linux/ktime.h>
+#include <linux/limits.h>
+#include <linux/minmax.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 

@@ -28,6 +28,7 @@
 #ifndef _UMS_H
 #define _UMS_H
 
+#include <linux/container_of.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
 #include <linux/kref.h>
@@ -35,20 +36,23 @@
 #include <linux/llist.h>
 #include <linux/mutex.h>
 #include <linux/preempt.h>
+#include <linux/rcupdate.h>
 #include <linux/rhashtable-types.h>
 #include <linux/sched.h>
 #include <linux/seqlock.h>
+#include <linux/signal_types.h>
 #include <linux/spinlock.h>
-#include <linux/task_work.h>
 #include <linux/types.h>
 #include <linux/uidgid.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
+#include <asm/barrier.h>
 #include <uapi/linux/ums.h>
 
 struct file;
 struct mm_struct;
+struct pid;
 struct proc_dir_entry;
 
 /* What one process may have; see also RLIMIT_NPROC for its threads. */

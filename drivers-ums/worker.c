@@ -3,10 +3,16 @@
  * User-mode scheduling: workers, where they are, how they stop and end.
  */
 
-#include <linux/rcupdate.h>
+#include <linux/array_size.h>
+#include <linux/err.h>
+#include <linux/errno.h>
+#include <linux/ktime.h>
+#include <linux/ptrace.h>
 #include <linux/rhashtable.h>
 #include <linux/sched/task_stack.h>
 #include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
 #include <asm/syscall.h>
 
 #include "ums.h"
