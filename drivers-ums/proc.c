@@ -20,7 +20,10 @@
 
 #include <linux/atomic.h>
 #include <linux/bitops.h>
+#include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/errno.h>
+#include <linux/fs.h>
 #include <linux/jiffies.h>
 #include <linux/pid.h>
 #include <linux/proc_fs.h>
@@ -130,6 +133,26 @@ static void ums_proc_show_context(struct seq_file *m, struct ums_context *ctx,
 	seq_printf(m, "completion_list:\t%d\n", cl->id);
 }
 
+/*
+ * Is the process of @data visible through the mount of procfs that @inode is in?
+ * The tree is the same in all of them, while a container's own is not to tell it
+ * about processes outside, whoever it runs as.
+ */
+static bool ums_proc_visible(struct ums_data *data, struct inode *inode)
+{
+	return pid_nr_ns(data->tgid, proc_pid_ns(inode->i_sb));
+}
+
+/*
+ * Cookies are often addresses, for the process itself and for those who may read
+ * its memory whatever it has become since it opened the device.
+ */
+static bool ums_proc_may_see_cookies(struct ums_data *data)
+{
+	return task_tgid(current) == data->tgid ||
+	       ns_capable_noaudit(data->file->f_cred->user_ns, CAP_SYS_PTRACE);
+}
+
 static int ums_worker_info_show(struct seq_file *m, void *v)
 {
 	struct ums_worker *w = to_worker((struct ums_context *)m->private);
@@ -140,13 +163,27 @@ static int ums_worker_info_show(struct seq_file *m, void *v)
 	parent = READ_ONCE(w->context.parent);
 	seq_printf(m, "scheduler:\t%d\n", parent ? parent->proc_pid : 0);
 	rcu_read_unlock();
+	return 0;
+}
+
+static int ums_worker_info_show_all(struct seq_file *m, void *v)
+{
+	struct ums_worker *w = to_worker((struct ums_context *)m->private);
+
+	ums_worker_info_show(m, v);
 	seq_printf(m, "cookie:\t%llu\n", w->cookie);
 	return 0;
 }
 
 static int ums_worker_info_open(struct inode *inode, struct file *file)
 {
-	return single_open(file, ums_worker_info_show, pde_data(inode));
+	struct ums_context *ctx = pde_data(inode);
+
+	if (!ums_proc_visible(ctx->data, inode))
+		return -EACCES;
+	return single_open(file, ums_proc_may_see_cookies(ctx->data) ?
+			   ums_worker_info_show_all : ums_worker_info_show,
+			   ctx);
 }
 
 static const struct proc_ops ums_worker_info_ops = {
@@ -336,6 +373,8 @@ static int ums_scheduler_info_open(struct inode *inode, struct file *file)
 	struct ums_context *ctx = pde_data(inode);
 	int ret;
 
+	if (!ums_proc_visible(ctx->data, inode))
+		return -EACCES;
 	ret = ums_proc_links_flush(ctx->data);
 	return ret ?: single_open(file, ums_scheduler_info_show, ctx);
 }
