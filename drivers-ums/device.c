@@ -52,12 +52,25 @@ static bool ums_is_opener(struct ums_data *data)
 	return current->mm == data->mm && task_tgid(current) == data->tgid;
 }
 
+/*
+ * @data is closed and has no context left, nor will it have one.  Its file can be
+ * held for long, by whoever was given a descriptor; what cannot be charged to
+ * them goes now.
+ */
+static void ums_data_idle(struct ums_data *data)
+{
+	lockdep_assert_held(&ums_openers_lock);
+
+	ums_proc_data_remove(data);
+	queue_work(ums_wq, &data->idle_work);
+}
+
 /* Take a closed device out of procfs, once no context is left. */
 static void ums_data_hide(struct ums_data *data)
 {
 	mutex_lock(&ums_openers_lock);
 	if (!atomic_read(&data->nr_contexts))
-		ums_proc_data_remove(data);
+		ums_data_idle(data);
 	mutex_unlock(&ums_openers_lock);
 }
 
@@ -94,7 +107,7 @@ static int ums_data_retire(struct ums_data *data)
 	smp_mb();
 	if (atomic_read(&data->nr_contexts))
 		return -EBUSY;
-	ums_proc_data_remove(data);
+	ums_data_idle(data);
 	return 0;
 }
 
@@ -152,13 +165,29 @@ static int ums_data_alloc_wqs(struct ums_data *data)
 	return -ENOMEM;
 }
 
+/* No context is left.  They may have been freed already. */
+static void ums_data_free_wqs(struct ums_data *data)
+{
+	if (!data->links_wq)
+		return;
+	cancel_delayed_work_sync(&data->links_work);
+	destroy_workqueue(data->links_wq);
+	destroy_workqueue(data->reap_wq);
+	data->links_wq = NULL;
+}
+
+/* Not by who drops the last context, which may be the reaper, in such a queue. */
+static void ums_data_idle_work(struct work_struct *work)
+{
+	ums_data_free_wqs(container_of(work, struct ums_data, idle_work));
+}
+
 static void ums_data_free_work(struct work_struct *work)
 {
 	struct ums_data *data = container_of(work, struct ums_data, free_work);
 
-	cancel_delayed_work_sync(&data->links_work);
-	destroy_workqueue(data->links_wq);
-	destroy_workqueue(data->reap_wq);
+	flush_work(&data->idle_work);
+	ums_data_free_wqs(data);
 	kfree(data);
 }
 
@@ -183,6 +212,7 @@ static int ums_open(struct inode *inode, struct file *file)
 	init_waitqueue_head(&data->gone);
 	init_llist_head(&data->dead);
 	INIT_WORK(&data->reap_work, ums_context_reap);
+	INIT_WORK(&data->idle_work, ums_data_idle_work);
 	INIT_WORK(&data->free_work, ums_data_free_work);
 	ums_proc_links_init(data);
 	xa_init_flags(&data->comp_lists, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);

@@ -110,6 +110,7 @@ enum ums_context_kind {
  * @dead: contexts of dead threads
  * @reap_work: ends and frees them, one process's one after the other
  * @sched_ids: the last ums_scheduler.id given
+ * @idle_work: frees @reap_wq and @links_wq once nothing can need them
  * @free_work: frees all this, outside of @reap_wq
  * @proc_lock: protects the links, see proc.c
  * @links_changed: workers that may need another link, from whoever moved them
@@ -141,6 +142,7 @@ struct ums_data {
 	struct workqueue_struct *links_wq;
 	struct llist_head dead;
 	struct work_struct reap_work;
+	struct work_struct idle_work;
 	struct work_struct free_work;
 	atomic64_t sched_ids;
 	struct mutex proc_lock;		/* links in procfs */
