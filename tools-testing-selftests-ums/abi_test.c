@@ -4,8 +4,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 /*
  * The same layout for 32-bit and 64-bit callers: no holes, and nothing whose
@@ -98,12 +97,7 @@ FIXTURE(abi) {
 
 FIXTURE_SETUP(abi)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(abi)
@@ -679,12 +673,7 @@ FIXTURE_VARIANT_ADD(enter, worker_list_huge) {
 
 FIXTURE_SETUP(enter)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(enter)
@@ -816,12 +805,7 @@ FIXTURE_VARIANT_ADD(run_args, huge) {
 
 FIXTURE_SETUP(run_args)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(run_args)
@@ -913,12 +897,7 @@ FIXTURE_VARIANT_ADD(dequeue_args, list_huge) {
 
 FIXTURE_SETUP(dequeue_args)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(dequeue_args)
@@ -1049,12 +1028,7 @@ FIXTURE_VARIANT_ADD(pointer, read_only) { .kind = PTR_READONLY };
 
 FIXTURE_SETUP(pointer)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->page = sysconf(_SC_PAGESIZE);
 	/* One page to use, one that is never there. */
 	self->map = mmap(NULL, 2 * self->page, PROT_READ | PROT_WRITE,

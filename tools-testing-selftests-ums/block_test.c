@@ -8,16 +8,9 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	32
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(block) {
 	int fd;
@@ -30,12 +23,7 @@ FIXTURE(block) {
 
 FIXTURE_SETUP(block)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	ASSERT_EQ(0, pipe(self->pipe));
 	for (int i = 0; i < NR; i++) {
 		self->workers[i].granted = LOTS;
@@ -58,14 +46,6 @@ FIXTURE_TEARDOWN(block)
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,	\
 					   ENTER_UMS_BLOCK_EVENTS))
 
-/* The worker comes to the list, and for this reason. */
-#define TAKE(i, reason)							\
-	do {								\
-		ASSERT_EQ(TID(i), ums_take_one(self->fd, self->clist,	\
-					       &self->ready));		\
-		ASSERT_EQ(reason, self->ready.why);			\
-	} while (0)
-
 /* It runs until it blocks, and nothing else happens. */
 #define RUN_TO_BLOCK(i, expected_cause)					\
 	do {								\
@@ -76,17 +56,6 @@ FIXTURE_TEARDOWN(block)
 		ASSERT_EQ(THREAD_BLOCKED, __ev.type);			\
 		ASSERT_EQ(__tid, __ev.blocked_params.context);		\
 		ASSERT_EQ(expected_cause, __ev.blocked_params.cause);	\
-		EXPECT_NO_EVENT(self->fd);				\
-	} while (0)
-
-#define RUN_TO(i, expected_type)					\
-	do {								\
-		pid_t __tid = TID(i);					\
-		struct ums_event __ev;					\
-									\
-		ASSERT_EQ(0, ums_run(self->fd, __tid, 0, &__ev));	\
-		ASSERT_EQ(expected_type, __ev.type);			\
-		ASSERT_EQ(__tid, ums_event_context(&__ev));		\
 		EXPECT_NO_EVENT(self->fd);				\
 	} while (0)
 
@@ -331,12 +300,7 @@ FIXTURE_VARIANT_ADD(causes, kernel_mutex) {
 
 FIXTURE_SETUP(causes)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 	ASSERT_EQ(0, pipe(in.pipe));
 	in.event = eventfd(0, 0);
@@ -755,12 +719,7 @@ FIXTURE_VARIANT_ADD(late, two_pairs_two_cpus) { true, true, 2, 4000 };
 
 FIXTURE_SETUP(late)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.flags = ENTER_UMS_BLOCK_EVENTS,
@@ -1150,12 +1109,7 @@ FIXTURE_VARIANT_ADD(handler, process_restart) { SA_RESTART, true };
 
 FIXTURE_SETUP(handler)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	ASSERT_EQ(0, pipe(self->pipe));
 	self->workers[0].granted = LOTS;
 	self->workers[0].arg = self->pipe;

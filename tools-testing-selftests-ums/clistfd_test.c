@@ -7,16 +7,9 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	4
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(clistfd) {
 	int fd;
@@ -30,16 +23,10 @@ FIXTURE(clistfd) {
 
 FIXTURE_SETUP(clistfd)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->list_fd = ums_clist_fd(self->fd, self->clist);
 	ASSERT_LE(0, self->list_fd);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	GRANT_LOTS();
 }
 
 FIXTURE_TEARDOWN(clistfd)
@@ -57,16 +44,6 @@ static int poll_for(int fd, int ms)
 
 	return ret < 0 ? -errno : ret ? pfd.revents : 0;
 }
-
-#define TAKE(i, reason)							\
-	do {								\
-		ASSERT_EQ(TID(i), ums_take_one(self->fd, self->clist,	\
-					       &self->ready));		\
-		ASSERT_EQ(reason, self->ready.why);			\
-	} while (0)
-
-#define RUN(i)								\
-	ASSERT_EQ(0, ums_run(self->fd, TID(i), 0, &self->event))
 
 #define EXPECT_READABLE(ms)						\
 	EXPECT_EQ(POLLIN, poll_for(self->list_fd, ms) & ~POLLRDNORM)
@@ -111,12 +88,12 @@ TEST_F(clistfd, tells_of_workers)
 	EXPECT_READABLE(0);
 	TAKE(1, UMS_READY_NEW);
 	EXPECT_NOT_READABLE();
-	RUN(0);
+	RUN(0, 0);
 	EXPECT_READABLE(0);
 	/* The classic call takes it too. */
 	ASSERT_EQ(TID(0), ums_dequeue(self->fd, self->clist));
 	EXPECT_NOT_READABLE();
-	RUN(1);
+	RUN(1, 0);
 	EXPECT_EQ(THREAD_TERMINATED, self->event.type);
 	EXPECT_NOT_READABLE();
 	/* What is given back is there again. */
@@ -192,16 +169,10 @@ FIXTURE_VARIANT_ADD(polled, epoll_edge) { BY_EPOLL_EDGE };
 
 FIXTURE_SETUP(polled)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->list_fd = ums_clist_fd(self->fd, self->clist);
 	ASSERT_LE(0, self->list_fd);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	GRANT_LOTS();
 }
 
 FIXTURE_TEARDOWN(polled)
@@ -303,7 +274,7 @@ TEST_F(polled, worker_yields)
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	TAKE(0, UMS_READY_NEW);
 	START_POLLER(&poller);
-	RUN(0);
+	RUN(0, 0);
 	pthread_join(poller.thread, NULL);
 	EXPECT_EQ(POLLIN, poller.seen);
 }
@@ -326,7 +297,7 @@ TEST_F(polled, worker_unblocks)
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
 					   ENTER_UMS_BLOCK_EVENTS));
 	TAKE(0, UMS_READY_NEW);
-	RUN(0);
+	RUN(0, 0);
 	ASSERT_EQ(THREAD_BLOCKED, self->event.type);
 	START_POLLER(&poller);
 	ASSERT_EQ(1, write(pipes[1], "x", 1));
@@ -408,7 +379,7 @@ TEST_F(polled, again_and_again)
 		ASSERT_EQ(POLLIN, poller_wait(&poller, SOON_MS));
 		TAKE(0, i ? UMS_READY_YIELDED : UMS_READY_NEW);
 		ASSERT_EQ(0, poller_wait(&poller, 0));
-		RUN(0);
+		RUN(0, 0);
 	}
 	close(poller.epoll);
 }
@@ -416,14 +387,10 @@ TEST_F(polled, again_and_again)
 /* Corpses can be dequeued, so they can be polled for. */
 static void run_and_leave(struct ums_sched *sched)
 {
-	struct ums_event event;
 	struct ums_ready ready;
-	struct ums_tick tick;
 	pid_t context = ums_take_one(sched->fd, sched->clist, &ready);
 
-	CHECK_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2, 20000, 20000));
-	CHECK_EQ(-EINTR, ums_run(sched->fd, context, 0, &event));
-	ums_tick_stop(&tick);
+	ums_run_interrupted(sched->fd, context, 0);
 	CHECK_EQ(0, ums_exit(sched->fd));
 }
 

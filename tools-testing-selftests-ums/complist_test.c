@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Completion lists: order, waiting, ownership, sharing and deletion. */
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	6
 
@@ -14,26 +13,14 @@ FIXTURE(complist) {
 
 FIXTURE_SETUP(complist)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	/* Tests here execute by themselves. */
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = ULONG_MAX / 2;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 }
 
 FIXTURE_TEARDOWN(complist)
 {
 	close(self->fd);
 }
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 TEST_F(complist, first_in_first_out)
 {

@@ -10,10 +10,8 @@
 #include <sys/procfs.h>
 #include <sys/resource.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
-#define LOTS		(ULONG_MAX / 2)
 #define CORE_PATTERN	"/proc/sys/kernel/core_pattern"
 #define NR_NEW		2	/* never run */
 #define NR_YIELDED	2	/* queued and dequeued */
@@ -40,27 +38,12 @@ FIXTURE_VARIANT_ADD(coredump, abort_by_worker) { BY_WORKER, SIGABRT };
 FIXTURE_VARIANT_ADD(coredump, fault_of_worker) { BY_FAULT, SIGSEGV };
 FIXTURE_VARIANT_ADD(coredump, signal) { BY_PARENT, SIGQUIT };
 
-static bool put_pattern(const char *text)
-{
-	int fd = open(CORE_PATTERN, O_WRONLY | O_CLOEXEC);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return ok;
-}
-
 FIXTURE_SETUP(coredump)
 {
 	char pattern[64];
 	FILE *file;
 
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
+	SETUP_FD(return);
 	file = fopen(CORE_PATTERN, "re");
 	if (geteuid() || !file) {
 		close(self->fd);
@@ -71,7 +54,7 @@ FIXTURE_SETUP(coredump)
 	snprintf(self->dir, sizeof(self->dir), "/tmp/ums-core.XXXXXX");
 	ASSERT_NE(NULL, mkdtemp(self->dir));
 	snprintf(pattern, sizeof(pattern), "%s/core", self->dir);
-	ASSERT_TRUE(put_pattern(pattern));
+	ASSERT_TRUE(ums_put(pattern, CORE_PATTERN));
 }
 
 /* Also when the test did not get to its end. */
@@ -83,7 +66,7 @@ FIXTURE_TEARDOWN_PARENT(coredump)
 
 	if (!*self->pattern)
 		return;
-	put_pattern(self->pattern);
+	ums_put(self->pattern, CORE_PATTERN);
 	dir = opendir(self->dir);
 	while (dir && (entry = readdir(dir))) {
 		snprintf(path, sizeof(path), "%s/%s", self->dir,

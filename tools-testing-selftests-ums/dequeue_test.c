@@ -3,16 +3,9 @@
  * IOCTL_UMS_DEQUEUE: what it takes and says of it, how it waits, and that
  * nothing is lost whatever ends the wait.
  */
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	6
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(dequeue) {
 	int fd;
@@ -24,12 +17,7 @@ FIXTURE(dequeue) {
 
 FIXTURE_SETUP(dequeue)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	for (int i = 0; i < NR; i++) {
 		self->workers[i].granted = LOTS;
 		self->workers[i].cookie = 100 + i;
@@ -42,7 +30,7 @@ FIXTURE_TEARDOWN(dequeue)
 		close(self->fd);
 }
 
-#define TAKE(nr)							\
+#define TAKE_SOME(nr)							\
 	ums_take(self->fd, self->clist, 0, SOON_NS, self->ready, nr)
 
 #define EXPECT_READY(entry, i, reason)					\
@@ -55,17 +43,13 @@ FIXTURE_TEARDOWN(dequeue)
 		EXPECT_EQ(100 + __i, __r->cookie);			\
 	} while (0)
 
-/* Whatever event comes is read and forgotten. */
-#define RUN(i, slice)							\
-	ASSERT_EQ(0, ums_run(self->fd, TID(i), slice, &self->event))
-
 TEST_F(dequeue, oldest_first)
 {
 	for (int i = 0; i < NR; i++)
 		START(i, ums_work_return);
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	memset(self->ready, 0xa5, sizeof(self->ready));
-	ASSERT_EQ(NR, TAKE(NR + 2));
+	ASSERT_EQ(NR, TAKE_SOME(NR + 2));
 	for (int i = 0; i < NR; i++)
 		EXPECT_READY(i, i, UMS_READY_NEW);
 	/* What is not used is not written. */
@@ -84,13 +68,13 @@ TEST_F(dequeue, no_more_than_room)
 		START(i, ums_work_return);
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	memset(self->ready, 0xa5, sizeof(self->ready));
-	ASSERT_EQ(2, TAKE(2));
+	ASSERT_EQ(2, TAKE_SOME(2));
 	EXPECT_READY(0, 0, UMS_READY_NEW);
 	EXPECT_READY(1, 1, UMS_READY_NEW);
 	EXPECT_EQ(0xa5a5a5a5, self->ready[2].why);
 	EXPECT_EQ(-ESRCH, ums_next(self->fd, TID(2)));
 	EXPECT_EQ(-EBUSY, ums_exec(self->fd, TID(2)));
-	ASSERT_EQ(1, TAKE(1));
+	ASSERT_EQ(1, TAKE_SOME(1));
 	EXPECT_READY(0, 2, UMS_READY_NEW);
 	/* The classic call takes the rest, and appends it. */
 	ASSERT_EQ(TID(3), ums_dequeue(self->fd, self->clist));
@@ -105,14 +89,14 @@ TEST_F(dequeue, more_room_than_there_can_be)
 	for (int i = 0; i < 4; i++)
 		START(i, ums_work_return);
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
-	ASSERT_EQ(1, TAKE(1));
-	ASSERT_EQ(3, TAKE(1 << 20));
+	ASSERT_EQ(1, TAKE_SOME(1));
+	ASSERT_EQ(3, TAKE_SOME(1 << 20));
 	EXPECT_READY(2, 3, UMS_READY_NEW);
 	START(4, ums_work_return);
-	ASSERT_EQ(1, TAKE(INT_MAX));
+	ASSERT_EQ(1, TAKE_SOME(INT_MAX));
 	EXPECT_READY(0, 4, UMS_READY_NEW);
 	START(5, ums_work_return);
-	ASSERT_EQ(1, TAKE(UINT_MAX));
+	ASSERT_EQ(1, TAKE_SOME(UINT_MAX));
 	EXPECT_READY(0, 5, UMS_READY_NEW);
 }
 
@@ -132,27 +116,27 @@ TEST_F(dequeue, reasons)
 	START(0, be_of_all_kinds);
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
 					   ENTER_UMS_BLOCK_EVENTS));
-	ASSERT_EQ(1, TAKE(NR));
+	ASSERT_EQ(1, TAKE_SOME(NR));
 	EXPECT_READY(0, 0, UMS_READY_NEW);
 	RUN(0, 0);
 	ASSERT_EQ(THREAD_YIELD, self->event.type);
-	ASSERT_EQ(1, TAKE(NR));
+	ASSERT_EQ(1, TAKE_SOME(NR));
 	EXPECT_READY(0, 0, UMS_READY_YIELDED);
 	RUN(0, 0);
 	ASSERT_EQ(THREAD_BLOCKED, self->event.type);
-	ASSERT_EQ(1, TAKE(NR));
+	ASSERT_EQ(1, TAKE_SOME(NR));
 	EXPECT_READY(0, 0, UMS_READY_UNBLOCKED);
 	RUN(0, 1000000);
 	ASSERT_EQ(THREAD_PREEMPTED, self->event.type);
-	ASSERT_EQ(1, TAKE(NR));
+	ASSERT_EQ(1, TAKE_SOME(NR));
 	EXPECT_READY(0, 0, UMS_READY_PREEMPTED);
 	/* Given back by a scheduler that leaves. */
 	ASSERT_EQ(0, ums_exit(self->fd));
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
-	ASSERT_EQ(1, TAKE(NR));
+	ASSERT_EQ(1, TAKE_SOME(NR));
 	EXPECT_READY(0, 0, UMS_READY_ORPHANED);
 	RUN(0, 1000000);
-	ASSERT_EQ(1, TAKE(NR));
+	ASSERT_EQ(1, TAKE_SOME(NR));
 	EXPECT_READY(0, 0, UMS_READY_PREEMPTED);
 	EXPECT_NO_NOTES();
 }
@@ -178,7 +162,7 @@ TEST_F(dequeue, stopped_go_to_tail)
 	START(0, stop_when_told);
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
 					   ENTER_UMS_BLOCK_EVENTS));
-	ASSERT_EQ(1, TAKE(1));
+	ASSERT_EQ(1, TAKE_SOME(1));
 	for (int i = 1; i < 4; i++) {
 		static const int whys[] = {
 			UMS_READY_NEW, UMS_READY_YIELDED, UMS_READY_UNBLOCKED,
@@ -191,7 +175,7 @@ TEST_F(dequeue, stopped_go_to_tail)
 			ASSERT_EQ(1, write(pipes[1], "x", 1));
 		ASSERT_TRUE(WAIT_FOR(ums_state(self->fd, TID(0)) ==
 				     UMS_STATE_READY));
-		ASSERT_EQ(2, TAKE(NR));
+		ASSERT_EQ(2, TAKE_SOME(NR));
 		EXPECT_READY(0, i, UMS_READY_NEW);
 		EXPECT_READY(1, 0, whys[i]);
 	}
@@ -211,10 +195,10 @@ TEST_F(dequeue, given_back_as_it_was)
 	START(1, be_of_all_kinds);
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
 					   ENTER_UMS_BLOCK_EVENTS));
-	ASSERT_EQ(2, TAKE(2));
+	ASSERT_EQ(2, TAKE_SOME(2));
 	RUN(0, 0);
 	RUN(1, 0);
-	ASSERT_EQ(2, TAKE(2));
+	ASSERT_EQ(2, TAKE_SOME(2));
 	RUN(1, 0);
 	ASSERT_TRUE(WAIT_FOR(ums_state(self->fd, TID(1)) == UMS_STATE_READY));
 	START(2, ums_work_return);
@@ -236,7 +220,7 @@ TEST_F(dequeue, given_back_as_it_was)
 	ASSERT_EQ(1, ums_take(self->fd, self->clist, 0, 0, bad, 1));
 	EXPECT_EQ(TID(1), bad->context);
 	EXPECT_EQ(UMS_READY_UNBLOCKED, bad->why);
-	ASSERT_EQ(2, TAKE(NR));
+	ASSERT_EQ(2, TAKE_SOME(NR));
 	EXPECT_READY(0, 2, UMS_READY_NEW);
 	EXPECT_READY(1, 3, UMS_READY_NEW);
 }
@@ -353,12 +337,7 @@ FIXTURE_VARIANT_ADD(waits, with_timeout) { 6 * SOON_NS };
 
 FIXTURE_SETUP(waits)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->wait.timeout_ns = variant->timeout_ns;
 	self->sched = TAKER(&self->wait);
 	START_TAKER(&self->sched);
@@ -441,12 +420,9 @@ static void take_beside_running(struct ums_sched *sched)
 {
 	struct ums_ready ready;
 	struct ums_event event;
-	struct ums_tick tick;
 	pid_t context = ums_take_one(sched->fd, sched->clist, &ready);
 
-	CHECK_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2, 20000, 20000));
-	CHECK_EQ(-EINTR, ums_run(sched->fd, context, 0, &event));
-	ums_tick_stop(&tick);
+	ums_run_interrupted(sched->fd, context, 0);
 	CHECK_EQ(-EAGAIN, ums_take(sched->fd, sched->clist, UMS_NONBLOCK, 0,
 				   &ready, 1));
 	sched->stage = 1;
@@ -483,9 +459,9 @@ TEST_F(dequeue, event_does_not_hide_workers)
 {
 	START(0, ums_work_return);
 	ASSERT_EQ(0, ums_enter(self->fd, ENTER_UMS_SCHED, self->clist, 0));
-	EXPECT_EQ(1, TAKE(NR));
+	EXPECT_EQ(1, TAKE_SOME(NR));
 	EXPECT_READY(0, 0, UMS_READY_NEW);
-	EXPECT_EQ(0, TAKE(NR));
+	EXPECT_EQ(0, TAKE_SOME(NR));
 	ASSERT_EQ(0, ums_wait(self->fd, UMS_NONBLOCK, 0, &self->event));
 	EXPECT_EQ(SCHEDULER_STARTUP, self->event.type);
 	EXPECT_NO_WORKER(self->fd, self->clist);
@@ -558,7 +534,7 @@ TEST_F(dequeue, rest_is_for_the_others)
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	for (int i = 0; i < 3; i++)
 		START(i, ums_work_spin);
-	ASSERT_EQ(3, TAKE(3));
+	ASSERT_EQ(3, TAKE_SOME(3));
 	for (int i = 0; i < 3; i++) {
 		waits[i].timeout_ns = 6 * SOON_NS;
 		scheds[i] = TAKER(&waits[i]);
@@ -600,12 +576,7 @@ FIXTURE_VARIANT_ADD(passed, signals_and_timeouts) { 300000, 1 };
 
 FIXTURE_SETUP(passed)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = 1, .live = 1,

@@ -2,11 +2,9 @@
 /* Executing workers: who may, what is refused, and what the switch keeps. */
 #include <fenv.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	4
-#define LOTS	(ULONG_MAX / 2)
 
 FIXTURE(exec) {
 	int fd;
@@ -18,12 +16,7 @@ FIXTURE(exec) {
 
 FIXTURE_SETUP(exec)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 	};
@@ -33,11 +26,6 @@ FIXTURE_TEARDOWN(exec)
 {
 	close(self->fd);
 }
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 /* The first @count workers, started with @function, run to their end. */
 #define RUN_ALL(count, function)					\
@@ -438,12 +426,7 @@ FIXTURE_VARIANT_ADD(exclusion, two_cpus) { 0, 1 };
 
 FIXTURE_SETUP(exclusion)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(exclusion)

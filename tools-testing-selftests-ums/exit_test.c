@@ -2,8 +2,7 @@
 /* Processes that exit, are killed or execve() at random points. */
 #include <sys/prctl.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 /* Hundreds of processes come and go, a second each on a slow debug kernel. */
 #define ENDING_TEST	(2 * LONG_TEST)
@@ -83,10 +82,7 @@ FIXTURE_VARIANT_ADD(ending, execve_block_events) {
 
 FIXTURE_SETUP(ending)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
+	SETUP_FD(return);
 	self->trees = ums_count_entries(UMS_PROC);
 }
 
@@ -269,13 +265,8 @@ static void *keep_going(void *arg)
 TEST(main_thread_ends_first)
 {
 	pid_t child;
-	int fd;
 
-	fd = ums_open();
-	if (ums_no_device(fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, fd);
-	close(fd);
+	NEED_DEVICE(return);
 	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {

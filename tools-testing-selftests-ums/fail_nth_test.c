@@ -6,39 +6,24 @@
  *
  * See fault_test.c for what must work without any memory.
  */
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define DEBUGFS	"/sys/kernel/debug"
-#define SLAB	"/sys/kernel/slab/ums_event_node"
-#define LOTS	(ULONG_MAX / 2)
 
 /* More than the driver copies at a time. */
 #define MANY	18
-
-static bool put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return ok;
-}
 
 /* Let allocations that may sleep fail too, without a report for each. */
 static const char *prepare_faults(void)
 {
 	if (access("/proc/self/fail-nth", W_OK))
 		return "needs CONFIG_FAULT_INJECTION and CONFIG_DEBUG_KERNEL";
-	if (!put(DEBUGFS "/failslab/ignore-gfp-wait", "N"))
+	if (!ums_put("N", DEBUGFS "/failslab/ignore-gfp-wait"))
 		return "needs root, debugfs and CONFIG_FAILSLAB";
-	put(DEBUGFS "/failslab/verbose", "0");
-	put(DEBUGFS "/fail_page_alloc/ignore-gfp-wait", "N");
-	put(DEBUGFS "/fail_page_alloc/verbose", "0");
-	put(DEBUGFS "/fail_usercopy/verbose", "0");
+	ums_put("0", DEBUGFS "/failslab/verbose");
+	ums_put("N", DEBUGFS "/fail_page_alloc/ignore-gfp-wait");
+	ums_put("0", DEBUGFS "/fail_page_alloc/verbose");
+	ums_put("0", DEBUGFS "/fail_usercopy/verbose");
 	return NULL;
 }
 
@@ -47,22 +32,10 @@ static bool copies_fail(void)
 	return !access(DEBUGFS "/fail_usercopy", X_OK);
 }
 
-/* How many events the kernel has allocated, in all processes. */
+/* In all processes. */
 static long count_events(void)
 {
-	char line[256];
-	long count = -1;
-	FILE *file;
-
-	/* What lies free in the processors' own slabs counts as used. */
-	put(SLAB "/shrink", "1");
-	file = fopen("/proc/slabinfo", "r");
-	while (file && fgets(line, sizeof(line), file))
-		if (sscanf(line, "ums_event_node %ld", &count) == 1)
-			break;
-	if (file)
-		fclose(file);
-	return count;
+	return ums_slab_objects("ums_event_node");
 }
 
 /* --- fail-nth --- */
@@ -140,10 +113,7 @@ FIXTURE_SETUP(fail_nth)
 	const char *why;
 
 	self->events = count_events();
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
+	SETUP_FD(return);
 	why = prepare_faults();
 	if (why) {
 		close(self->fd);

@@ -5,23 +5,9 @@
  *
  * See fail_nth_test.c for the calls that allocate.
  */
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define DEBUGFS	"/sys/kernel/debug"
-#define LOTS	(ULONG_MAX / 2)
-
-static bool put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return ok;
-}
 
 /* Whether allocations fail for the threads that are marked for it. */
 static bool let_fail(bool on)
@@ -31,22 +17,19 @@ static bool let_fail(bool on)
 		{ "task-filter", "Y" }, { "ignore-gfp-wait", "N" },
 		{ "verbose", "0" }, { "interval", "1" }, { "times", "-1" },
 	};
-	char path[96];
 	int kind, i;
 
 	if (access("/proc/self/make-it-fail", W_OK))
 		return false;
 	for (kind = 0; kind < 2; kind++) {
 		for (i = 0; i < (int)ARRAY_SIZE(values); i++) {
-			snprintf(path, sizeof(path), DEBUGFS "/%s/%s",
-				 kinds[kind], values[i][0]);
 			/* Page allocations are the lesser part. */
-			if (!put(path, values[i][1]) && !kind)
+			if (!ums_put(values[i][1], DEBUGFS "/%s/%s",
+				     kinds[kind], values[i][0]) && !kind)
 				return false;
 		}
-		snprintf(path, sizeof(path), DEBUGFS "/%s/probability",
-			 kinds[kind]);
-		put(path, on ? "100" : "0");
+		ums_put(on ? "100" : "0", DEBUGFS "/%s/probability",
+			kinds[kind]);
 	}
 	return true;
 }
@@ -75,10 +58,7 @@ FIXTURE(fault) {
 
 FIXTURE_SETUP(fault)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
+	SETUP_FD(return);
 	if (!let_fail(true)) {
 		close(self->fd);
 		SKIP(return, "needs root, CONFIG_FAILSLAB and debugfs");

@@ -3,11 +3,9 @@
 #include <spawn.h>
 #include <sys/prctl.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	3
-#define LOTS	(ULONG_MAX / 2)
 
 FIXTURE(forks) {
 	int fd;
@@ -18,12 +16,7 @@ FIXTURE(forks) {
 
 FIXTURE_SETUP(forks)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = 1, .live = 1,
@@ -34,11 +27,6 @@ FIXTURE_TEARDOWN(forks)
 {
 	close(self->fd);
 }
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 /*
  * What a child is: a plain thread of a process that has no UMS, whatever its

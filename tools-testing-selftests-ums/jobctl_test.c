@@ -7,16 +7,9 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	4
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(jobctl) {
 	int fd;
@@ -28,12 +21,7 @@ FIXTURE(jobctl) {
 
 FIXTURE_SETUP(jobctl)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = NR, .live = NR,
@@ -192,12 +180,7 @@ FIXTURE_VARIANT_ADD(debugger, system_calls_block_events) {
 
 FIXTURE_SETUP(debugger)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = NR, .live = NR,
@@ -324,20 +307,6 @@ TEST_F(jobctl, single_steps_of_parked_worker)
 /*
  * The cgroup freezer.
  */
-static bool put(const char *dir, const char *file, const char *text)
-{
-	char path[PATH_MAX];
-	int fd, ok;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	fd = open(path, O_WRONLY);
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return ok;
-}
-
 static pid_t freeze_and_thaw(const char *group, int pairs)
 {
 	pid_t child = fork();
@@ -346,14 +315,14 @@ static pid_t freeze_and_thaw(const char *group, int pairs)
 		return child;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* It must not freeze itself. */
-	if (!put(group, "../cgroup.procs", "0"))
+	if (!ums_put("0", "%s/../cgroup.procs", group))
 		_exit(1);
 	for (int i = 0; i < pairs; i++) {
 		usleep(i % 11 * 200);
-		if (!put(group, "cgroup.freeze", "1"))
+		if (!ums_put("1", "%s/cgroup.freeze", group))
 			_exit(2);
 		usleep(i % 7 * 300);
-		if (!put(group, "cgroup.freeze", "0"))
+		if (!ums_put("0", "%s/cgroup.freeze", group))
 			_exit(3);
 	}
 	_exit(0);
@@ -373,7 +342,7 @@ TEST_F_TIMEOUT(jobctl, freezer_storm, LONG_TEST)
 	}
 	snprintf(group, sizeof(group), "%s/ums-test-%d", root, getpid());
 	ASSERT_EQ(0, mkdir(group, 0700));
-	ASSERT_TRUE(put(group, "cgroup.procs", "0"));
+	ASSERT_TRUE(ums_put("0", "%s/cgroup.procs", group));
 
 	ASSERT_EQ(0, ums_storm_start(&self->storm, self->fd, self->clist));
 	child = freeze_and_thaw(group, RACE_LOOPS);
@@ -381,7 +350,7 @@ TEST_F_TIMEOUT(jobctl, freezer_storm, LONG_TEST)
 	EXPECT_CHILD_OK(child);
 	EXPECT_CALM(&self->storm);
 
-	EXPECT_TRUE(put(root, "cgroup.procs", "0"));
+	EXPECT_TRUE(ums_put("0", "%s/cgroup.procs", root));
 	EXPECT_EQ(0, rmdir(group));
 	EXPECT_EQ(0, umount(root));
 	rmdir(root);

@@ -6,10 +6,7 @@
 #include <poll.h>
 #include <sys/resource.h>
 
-#include <ums.h>
-
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_lib_test.h"
 
 #define NR		4
 #define NR_TOLD		1100
@@ -19,11 +16,6 @@
 
 #define BLOCK		UMS_SCHEDULER_BLOCK_EVENTS
 #define KEEP		UMS_SCHEDULER_KEEP
-
-static long ok(int ret)
-{
-	return ret == -1 ? -errno : ret;
-}
 
 /*
  * A scheduler that writes down what it is told, and calls the test's function
@@ -198,13 +190,7 @@ FIXTURE(block) {
 
 FIXTURE_SETUP(block)
 {
-	int fd;
-
-	fd = ums_open();
-	if (ums_no_device(fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, fd);
-	close(fd);
+	NEED_DEVICE(return);
 	ASSERT_EQ(0, pipe2(pipes, O_CLOEXEC));
 	ASSERT_EQ(0, create_ums_completion_list(&list));
 }
@@ -1507,25 +1493,10 @@ TEST_F(block, fork_by_scheduler)
 /*
  * The program closes the library's descriptor.
  */
-static int find_device(void)
-{
-	char path[64], target[64];
-
-	for (int fd = 3; fd < 64; fd++) {
-		ssize_t len;
-
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		len = readlink(path, target, sizeof(target));
-		if (len == strlen(UMS_DEV) && !memcmp(target, UMS_DEV, len))
-			return fd;
-	}
-	return -1;
-}
-
 static void *close_later(void *arg)
 {
 	ums_sleep_ms(QUIET_MS);
-	CHECK_EQ(0, close(find_device()));
+	CHECK_EQ(0, close(ums_find_fd(UMS_DEV)));
 	return NULL;
 }
 
@@ -1573,13 +1544,7 @@ FIXTURE_VARIANT_ADD(lost, event) { wait_for_event, -ENODEV };
 
 FIXTURE_SETUP(lost)
 {
-	int fd;
-
-	fd = ums_open();
-	if (ums_no_device(fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, fd);
-	close(fd);
+	NEED_DEVICE(return);
 	ASSERT_EQ(0, create_ums_completion_list(&list));
 }
 

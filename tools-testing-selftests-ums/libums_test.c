@@ -1,16 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The library: each function, each reason, and what its header promises. */
-#include <ums.h>
-
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_lib_test.h"
 
 #define NR	8
-
-static long ok(int ret)
-{
-	return ret == -1 ? -errno : ret;
-}
 
 static long take(ums_completion_list_t list, ums_context_t *context)
 {
@@ -129,13 +121,7 @@ FIXTURE(libums) {
 
 FIXTURE_SETUP(libums)
 {
-	int fd;
-
-	fd = ums_open();
-	if (ums_no_device(fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, fd);
-	close(fd);
+	NEED_DEVICE(return);
 	ASSERT_EQ(0, create_ums_completion_list(&self->program.list));
 	ASSERT_LT(0, self->program.list);
 }
@@ -301,13 +287,7 @@ FIXTURE_VARIANT_ADD(programs, two_to_many_in_signals) { 2, 8, 300, true };
 
 FIXTURE_SETUP(programs)
 {
-	int fd;
-
-	fd = ums_open();
-	if (ums_no_device(fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, fd);
-	close(fd);
+	NEED_DEVICE(return);
 	ASSERT_EQ(0, create_ums_completion_list(&self->program.list));
 }
 
@@ -598,9 +578,8 @@ TEST(device_in_use)
 	ums_completion_list_t list;
 	int fd;
 
+	NEED_DEVICE(return);
 	fd = ums_open();
-	if (ums_no_device(fd))
-		SKIP(return, NO_DEVICE);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(-EBUSY, ok(create_ums_completion_list(&list)));
 	EXPECT_EQ(-EBUSY, ok(create_ums_completion_list(&list)));

@@ -2,16 +2,9 @@
 /* The last close, with everything in flight, and what is left of memory. */
 #include <sys/mount.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	4
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(lifetime) {
 	int fd;
@@ -22,14 +15,8 @@ FIXTURE(lifetime) {
 
 FIXTURE_SETUP(lifetime)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 }
 
 FIXTURE_TEARDOWN(lifetime)
@@ -91,8 +78,6 @@ TEST_F(lifetime, close_frees_parked_workers)
 /*
  * Invariant 7: schedulers that wait.
  */
-enum wait_kind { WAIT_EVENT, WAIT_LIST, WAIT_WORKER };
-
 FIXTURE(closed) {
 	int fd;
 	int clist;
@@ -100,7 +85,7 @@ FIXTURE(closed) {
 };
 
 FIXTURE_VARIANT(closed) {
-	enum wait_kind kind;
+	enum ums_wait_kind kind;
 	bool dup;
 };
 
@@ -113,12 +98,7 @@ FIXTURE_VARIANT_ADD(closed, during_exec_dup) { WAIT_WORKER, true };
 
 FIXTURE_SETUP(closed)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 }
 
@@ -130,31 +110,13 @@ FIXTURE_TEARDOWN(closed)
 
 static void wait_for_close(struct ums_sched *sched)
 {
-	enum wait_kind kind = *(enum wait_kind *)sched->arg;
-	struct ums_event event;
-	pid_t context = 0;
-
-	if (kind == WAIT_WORKER)
-		context = ums_dequeue(sched->fd, sched->clist);
-	sched->stage = 1;
-	switch (kind) {
-	case WAIT_EVENT:
-		sched->ret = ums_dqevent(sched->fd, &event);
-		break;
-	case WAIT_LIST:
-		sched->ret = ums_dequeue(sched->fd, sched->clist);
-		break;
-	case WAIT_WORKER:
-		sched->ret = ums_exec(sched->fd, context);
-		break;
-	}
-	sched->stage = 2;
+	ums_wait_once(sched, *(enum ums_wait_kind *)sched->arg);
 	CHECK_EQ(-EBADF, ums_exit(sched->fd));
 }
 
 TEST_F(closed, ends_wait)
 {
-	enum wait_kind kind = variant->kind;
+	enum ums_wait_kind kind = variant->kind;
 	struct ums_sched sched = {
 		.fn = wait_for_close, .cpu = -1, .fd = self->fd,
 		.clist = self->clist, .arg = &kind,
@@ -196,7 +158,7 @@ TEST_F(closed, ends_wait)
 /* Faults caught: a child's close counts, or its copy keeps the parent's alive. */
 TEST_F(lifetime, copies_of_other_processes_do_not_count)
 {
-	enum wait_kind kind = WAIT_EVENT;
+	enum ums_wait_kind kind = WAIT_EVENT;
 	struct ums_sched sched = {
 		.fn = wait_for_close, .cpu = -1, .fd = self->fd,
 		.clist = self->clist, .arg = &kind,
@@ -543,10 +505,7 @@ FIXTURE_VARIANT_ADD(close, everything) { ENTER_UMS_BLOCK_EVENTS, 20000, true };
 
 FIXTURE_SETUP(close)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
+	SETUP_FD(return);
 }
 
 FIXTURE_TEARDOWN(close)
@@ -616,31 +575,6 @@ TEST_F_TIMEOUT(close, race, LONG_TEST)
  * Memory.
  */
 
-/* How many objects a slab cache holds, -1 if it cannot be told. */
-static long slab_objects(const char *name)
-{
-	char line[256], path[128];
-	long objects = -1;
-	FILE *file;
-	int fd;
-
-	/* Objects that are free in a processor's own slab count as used. */
-	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", name);
-	fd = open(path, O_WRONLY);
-	if (fd >= 0) {
-		(void)!write(fd, "1", 1);
-		close(fd);
-	}
-	file = fopen("/proc/slabinfo", "r");
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, strlen(name)) &&
-		    line[strlen(name)] == ' ')
-			objects = atol(line + strlen(name));
-	if (file)
-		fclose(file);
-	return objects;
-}
-
 /* Fault caught: events of schedulers that left with them are never freed. */
 TEST_F(lifetime, events_are_freed)
 {
@@ -648,7 +582,7 @@ TEST_F(lifetime, events_are_freed)
 
 	if (geteuid())
 		SKIP(return, NO_ROOT);
-	if (slab_objects("ums_event_node") < 0)
+	if (ums_slab_objects("ums_event_node") < 0)
 		SKIP(return, "needs CONFIG_SLUB_DEBUG");
 	child = fork();
 	ASSERT_LE(0, child);
@@ -666,7 +600,7 @@ TEST_F(lifetime, events_are_freed)
 		for (int i = 0; i < 500; i++)
 			if (ums_exec(fd, ums_dequeue(fd, clist)))
 				_exit(2);
-		if (slab_objects("ums_event_node") < 500)
+		if (ums_slab_objects("ums_event_node") < 500)
 			_exit(3);
 		_exit(0);
 	}
@@ -674,7 +608,7 @@ TEST_F(lifetime, events_are_freed)
 	close(self->fd);
 	self->fd = -1;
 	/* Zero, if nobody else uses UMS at this time. */
-	EXPECT_TRUE(WAIT_FOR(slab_objects("ums_event_node") == 0));
+	EXPECT_TRUE(WAIT_FOR(ums_slab_objects("ums_event_node") == 0));
 }
 
 static long memory_stat(const char *group, const char *key)
@@ -694,21 +628,6 @@ static long memory_stat(const char *group, const char *key)
 	return value;
 }
 
-static bool put(const char *dir, const char *file, const char *text)
-{
-	char path[PATH_MAX];
-	bool ok;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	fd = open(path, O_WRONLY);
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return ok;
-}
-
 /* Invariant 10: what a process makes the kernel allocate is charged to it. */
 TEST_F_TIMEOUT(lifetime, memory_is_charged, LONG_TEST)
 {
@@ -723,13 +642,13 @@ TEST_F_TIMEOUT(lifetime, memory_is_charged, LONG_TEST)
 		SKIP(return, "needs CONFIG_CGROUPS");
 	}
 	snprintf(group, sizeof(group), "%s/ums-test-%d", root, getpid());
-	if (!put(root, "cgroup.subtree_control", "+memory")) {
+	if (!ums_put("+memory", "%s/cgroup.subtree_control", root)) {
 		umount(root);
 		rmdir(root);
 		SKIP(return, "needs CONFIG_MEMCG");
 	}
 	ASSERT_EQ(0, mkdir(group, 0700));
-	ASSERT_TRUE(put(group, "cgroup.procs", "0"));
+	ASSERT_TRUE(ums_put("0", "%s/cgroup.procs", group));
 	/* The numbers are brought up to date every two seconds. */
 	ums_sleep_ms(2500);
 	before = memory_stat(group, "slab");
@@ -738,7 +657,7 @@ TEST_F_TIMEOUT(lifetime, memory_is_charged, LONG_TEST)
 	EXPECT_TRUE(WAIT_FOR(memory_stat(group, "slab") - before >=
 			     UMS_MAX_CLISTS * 64));
 	TH_LOG("charged %ld bytes", memory_stat(group, "slab") - before);
-	ASSERT_TRUE(put(root, "cgroup.procs", "0"));
+	ASSERT_TRUE(ums_put("0", "%s/cgroup.procs", root));
 	EXPECT_EQ(0, rmdir(group));
 	umount(root);
 	rmdir(root);

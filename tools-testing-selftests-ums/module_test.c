@@ -2,20 +2,13 @@
 /* The module stays while it is in use and goes right after the last close. */
 #include <sys/utsname.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #ifndef MODULE_INIT_COMPRESSED_FILE
 #define MODULE_INIT_COMPRESSED_FILE 4
 #endif
 
 #define NR	4
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(module) {
 	int fd;
@@ -60,10 +53,7 @@ static int open_module(bool *compressed)
 
 FIXTURE_SETUP(module)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
+	SETUP_FD(return);
 	self->image = -1;
 	if (geteuid()) {
 		close(self->fd);
@@ -76,8 +66,7 @@ FIXTURE_SETUP(module)
 	self->clist = ums_create(self->fd);
 	ASSERT_LT(0, self->clist);
 	self->image = open_module(&self->compressed);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	GRANT_LOTS();
 }
 
 static int unload(void)

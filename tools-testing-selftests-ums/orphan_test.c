@@ -7,36 +7,11 @@
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	6
-#define LOTS	(ULONG_MAX / 2)
 
 #define UMS_MAX_CORPSES	1024
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
-
-#define TAKE(i, reason)							\
-	do {								\
-		ASSERT_EQ(TID(i), ums_take_one(self->fd, self->clist,	\
-					       &self->ready));		\
-		ASSERT_EQ(reason, self->ready.why);			\
-	} while (0)
-
-#define RUN_TO(i, expected_type)					\
-	do {								\
-		pid_t __tid = TID(i);					\
-		struct ums_event __ev;					\
-									\
-		ASSERT_EQ(0, ums_run(self->fd, __tid, 0, &__ev));	\
-		ASSERT_EQ(expected_type, __ev.type);			\
-		ASSERT_EQ(__tid, ums_event_context(&__ev));		\
-		EXPECT_NO_EVENT(self->fd);				\
-	} while (0)
 
 /*
  * How a scheduler goes.
@@ -94,24 +69,25 @@ FIXTURE_VARIANT_ADD(gone, killed) { go_by_kill };
 
 static void (*go)(struct ums_sched *sched);
 
+/* Workers that can sleep in a read, and a scheduler that will be told of it. */
+#define PREPARE()							\
+	do {								\
+		for (int i = 0; i < NR; i++) {				\
+			self->workers[i].cookie = 1000 + i;		\
+			self->workers[i].value = eventfd(0, 0);		\
+			ASSERT_LE(0, self->workers[i].value);		\
+		}							\
+		GRANT_LOTS();						\
+		self->sched = (struct ums_sched) {			\
+			.fd = self->fd, .clist = self->clist, .cpu = -1, \
+			.flags = ENTER_UMS_BLOCK_EVENTS,		\
+		};							\
+	} while (0)
+
 FIXTURE_SETUP(gone)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++) {
-		self->workers[i].granted = LOTS;
-		self->workers[i].cookie = 1000 + i;
-		self->workers[i].value = eventfd(0, 0);
-		ASSERT_LE(0, self->workers[i].value);
-	}
-	self->sched = (struct ums_sched) {
-		.fd = self->fd, .clist = self->clist, .cpu = -1,
-		.flags = ENTER_UMS_BLOCK_EVENTS,
-	};
+	SETUP_CLIST(return);
+	PREPARE();
 	go = variant->go;
 }
 
@@ -240,13 +216,9 @@ TEST_F_TIMEOUT(gone, race_with_end_of_sleep, LONG_TEST)
 static void own_run_and_go(struct ums_sched *sched)
 {
 	struct ums_ready ready[3];
-	struct ums_event event;
-	struct ums_tick tick;
 
 	CHECK_EQ(3, ums_take(sched->fd, sched->clist, 0, SOON_NS, ready, 3));
-	CHECK_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2, 20000, 20000));
-	CHECK_EQ(-EINTR, ums_run(sched->fd, ready[1].context, 0, &event));
-	ums_tick_stop(&tick);
+	ums_run_interrupted(sched->fd, ready[1].context, 0);
 	sched->stage = 1;
 	while (sched->stage < 2)
 		usleep(1000);
@@ -298,13 +270,9 @@ static void spin_block_and_yield(struct ums_worker *worker)
 static void run_and_go(struct ums_sched *sched)
 {
 	struct ums_ready ready;
-	struct ums_event event;
-	struct ums_tick tick;
 	pid_t context = ums_take_one(sched->fd, sched->clist, &ready);
 
-	CHECK_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2, 20000, 20000));
-	CHECK_EQ(-EINTR, ums_run(sched->fd, context, 0, &event));
-	ums_tick_stop(&tick);
+	ums_run_interrupted(sched->fd, context, 0);
 	go(sched);
 }
 
@@ -348,13 +316,9 @@ TEST_F(gone, orphan_is_preempted)
 static void run_with_slice_and_go(struct ums_sched *sched)
 {
 	struct ums_ready ready;
-	struct ums_event event;
-	struct ums_tick tick;
 	pid_t context = ums_take_one(sched->fd, sched->clist, &ready);
 
-	CHECK_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2, 1000, 1000));
-	CHECK_EQ(-EINTR, ums_run(sched->fd, context, 2 * QUIET_NS, &event));
-	ums_tick_stop(&tick);
+	ums_run_interrupted(sched->fd, context, 2 * QUIET_NS);
 	go(sched);
 }
 
@@ -449,22 +413,8 @@ FIXTURE(orphan) {
 
 FIXTURE_SETUP(orphan)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++) {
-		self->workers[i].granted = LOTS;
-		self->workers[i].cookie = 1000 + i;
-		self->workers[i].value = eventfd(0, 0);
-		ASSERT_LE(0, self->workers[i].value);
-	}
-	self->sched = (struct ums_sched) {
-		.fd = self->fd, .clist = self->clist, .cpu = -1,
-		.flags = ENTER_UMS_BLOCK_EVENTS,
-	};
+	SETUP_CLIST(return);
+	PREPARE();
 	go = go_by_leaving;
 }
 
@@ -550,12 +500,7 @@ static void trace_exits(int in, int out)
 
 FIXTURE_SETUP(dying)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	for (int i = 0; i < 2; i++)
 		self->workers[i].granted = LOTS;
 	ASSERT_EQ(0, pipe(self->up));
@@ -1047,12 +992,7 @@ FIXTURE_VARIANT_ADD(cancel, classic) { false };
 
 FIXTURE_SETUP(cancel)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 }
 
@@ -1144,10 +1084,7 @@ FIXTURE_VARIANT_ADD(process, execve) { END_EXEC, 0, 0 };
 
 FIXTURE_SETUP(process)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
+	SETUP_FD(return);
 }
 
 FIXTURE_TEARDOWN(process)

@@ -3,19 +3,12 @@
 #include <dirent.h>
 #include <sys/resource.h>
 
-#include <ums.h>
 #include <ums_pool.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_lib_test.h"
 
 #define NR		16
 #define NORMAL		UMS_POOL_NORMAL
-
-static long ok(int ret)
-{
-	return ret == -1 ? -errno : ret;
-}
 
 static ums_pool_t *pool;
 static pthread_t threads[NR];
@@ -128,13 +121,7 @@ FIXTURE(pool) {
 
 FIXTURE_SETUP(pool)
 {
-	int fd;
-
-	fd = ums_open();
-	if (ums_no_device(fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, fd);
-	close(fd);
+	NEED_DEVICE(return);
 	ASSERT_EQ(0, pipe2(pipes, O_CLOEXEC));
 }
 
@@ -216,22 +203,13 @@ TEST_F(pool, priorities_are_strict)
 	EXPECT_NO_NOTES();
 }
 
-/* One that yields, or comes out of a sleep, goes before a worse one. */
-static void *work_stay_first(void *arg)
-{
-	for (int i = 0; i < 20; i++) {
-		log_it((long)arg);
-		CHECK_EQ(0, ums_thread_yield(NULL));
-	}
-	return arg;
-}
-
+/* One that yields goes before a worse one. */
 TEST_F(pool, yielding_does_not_help_the_worse)
 {
 	ASSERT_EQ(0, create_pool(1, UMS_POOL_NO_SLICE));
 	CLOSE_GATE();
 	QUEUE(0, 5, work_log, (void *)5);
-	QUEUE(1, 3, work_stay_first, (void *)3);
+	QUEUE(1, 3, work_log_and_yield, (void *)3);
 	gate_open = 1;
 	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
 	ASSERT_EQ(21, GET(nr_logged));
@@ -352,13 +330,7 @@ FIXTURE_VARIANT_ADD(slice, default) { 0, 10000000 };
 
 FIXTURE_SETUP(slice)
 {
-	int fd;
-
-	fd = ums_open();
-	if (ums_no_device(fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, fd);
-	close(fd);
+	NEED_DEVICE(return);
 }
 
 FIXTURE_TEARDOWN(slice)
@@ -1224,13 +1196,7 @@ FIXTURE_VARIANT_ADD(storm, five_schedulers) { 5, 300000 };
 
 FIXTURE_SETUP(storm)
 {
-	int fd;
-
-	fd = ums_open();
-	if (ums_no_device(fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, fd);
-	close(fd);
+	NEED_DEVICE(return);
 }
 
 FIXTURE_TEARDOWN(storm)
@@ -1442,32 +1408,15 @@ TEST_F(pool, fork)
 /*
  * The program closes the library's descriptor.
  */
-static int close_device(void)
+static bool is_lost(long ret)
 {
-	char path[64], target[64];
-
-	for (int fd = 3; fd < 64; fd++) {
-		ssize_t len;
-
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		len = readlink(path, target, sizeof(target));
-		if (len == strlen(UMS_DEV) && !memcmp(target, UMS_DEV, len))
-			return close(fd);
-	}
-	return -1;
+	return ret == -ENODEV || ret == -EBADF;
 }
 
 static void *wait_and_fail(void *arg)
 {
-	long ret = ok(ums_pool_wait(pool));
-
-	CHECK(ret == -ENODEV || ret == -EBADF);
+	CHECK(is_lost(ok(ums_pool_wait(pool))));
 	return NULL;
-}
-
-static bool is_lost(long ret)
-{
-	return ret == -ENODEV || ret == -EBADF;
 }
 
 /* With schedulers that sleep, or that run a worker. */
@@ -1482,7 +1431,7 @@ static void lose_device(struct __test_metadata *_metadata,
 			     count_in_proc("workers", "blocked", NULL) == 1));
 	ASSERT_EQ(0, pthread_create(&waiter, NULL, wait_and_fail, NULL));
 	ums_sleep_ms(QUIET_MS);
-	ASSERT_EQ(0, close_device());
+	ASSERT_EQ(0, close(ums_find_fd(UMS_DEV)));
 	/* The one that waits is told. */
 	EXPECT_EQ(0, pthread_join(waiter, NULL));
 	EXPECT_TRUE(is_lost(ok(ums_pool_wait(pool))));

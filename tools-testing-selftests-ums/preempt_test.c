@@ -5,16 +5,9 @@
  */
 #include <sys/prctl.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	3
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(preempt) {
 	int fd;
@@ -28,14 +21,8 @@ FIXTURE(preempt) {
 
 FIXTURE_SETUP(preempt)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 	self->sched = (struct ums_sched) {
 		.fd = self->fd, .clist = self->clist, .cpu = -1,
 		.arg = &self->tid,
@@ -46,23 +33,6 @@ FIXTURE_TEARDOWN(preempt)
 {
 	close(self->fd);
 }
-
-#define TAKE(i, reason)							\
-	do {								\
-		ASSERT_EQ(TID(i), ums_take_one(self->fd, self->clist,	\
-					       &self->ready));		\
-		ASSERT_EQ(reason, self->ready.why);			\
-	} while (0)
-
-#define RUN(i)								\
-	ASSERT_EQ(0, ums_run(self->fd, TID(i), 0, &self->event))
-
-#define EXPECT_PREEMPTED(i)						\
-	do {								\
-		EXPECT_EQ(THREAD_PREEMPTED, self->event.type);		\
-		EXPECT_EQ(TID(i), self->event.preempted_params.context); \
-		EXPECT_NO_EVENT(self->fd);				\
-	} while (0)
 
 /* Runs the worker whose id is its argument once, and tells what came of it. */
 static void run_one(struct ums_sched *sched)
@@ -132,7 +102,7 @@ TEST_F(preempt, running_worker)
 	}
 	TAKE(0, UMS_READY_PREEMPTED);
 	self->workers[0].stage = 2;
-	RUN(0);
+	RUN(0, 0);
 	EXPECT_EQ(THREAD_TERMINATED, self->event.type);
 	EXPECT_NO_NOTES();
 }
@@ -159,7 +129,7 @@ TEST_F(preempt, by_worker)
 		TAKE(i, UMS_READY_NEW);
 	RUN_ELSEWHERE(0);
 	ASSERT_TRUE(WAIT_FOR(self->workers[0].stage == 1));
-	RUN(1);
+	RUN(1, 0);
 	EXPECT_EQ(THREAD_YIELD, self->event.type);
 	EXPECT_ELSEWHERE(THREAD_PREEMPTED);
 	EXPECT_NO_EVENT(self->fd);
@@ -196,25 +166,25 @@ TEST_F(preempt, worker_that_does_not_run)
 	EXPECT_NOT_RUNNING();
 	TAKE(0, UMS_READY_NEW);
 	EXPECT_NOT_RUNNING();
-	RUN(0);
+	RUN(0, 0);
 	ASSERT_EQ(THREAD_YIELD, self->event.type);
 	EXPECT_NOT_RUNNING();
 	TAKE(0, UMS_READY_YIELDED);
-	RUN(0);
+	RUN(0, 0);
 	ASSERT_EQ(THREAD_BLOCKED, self->event.type);
 	EXPECT_NOT_RUNNING();
 	ASSERT_EQ(1, write(pipes[1], "x", 1));
 	TAKE(0, UMS_READY_UNBLOCKED);
 	EXPECT_NOT_RUNNING();
 	/* None of them was kept for later. */
-	RUN(0);
+	RUN(0, 0);
 	ASSERT_EQ(THREAD_YIELD, self->event.type);
 	EXPECT_EQ(2, self->event.yield_params.scheduler_params);
 	ASSERT_EQ(0, ums_query(self->fd, TID(0), &query));
 	EXPECT_EQ(0, query.preemptions);
 	EXPECT_NO_EVENT(self->fd);
 	TAKE(0, UMS_READY_YIELDED);
-	RUN(0);
+	RUN(0, 0);
 	EXPECT_EQ(THREAD_TERMINATED, self->event.type);
 	EXPECT_EQ(-ESRCH, ums_preempt(self->fd, TID(0)));
 	EXPECT_NO_NOTES();
@@ -239,12 +209,12 @@ TEST_F(preempt, itself)
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	for (int i = 0; i < 50; i++) {
 		TAKE(0, i ? UMS_READY_PREEMPTED : UMS_READY_NEW);
-		RUN(0);
+		RUN(0, 0);
 		EXPECT_PREEMPTED(0);
 		EXPECT_EQ(i, GET(self->workers[0].stage));
 	}
 	TAKE(0, UMS_READY_PREEMPTED);
-	RUN(0);
+	RUN(0, 0);
 	EXPECT_EQ(THREAD_YIELD, self->event.type);
 	EXPECT_EQ(50, GET(self->workers[0].stage));
 	ASSERT_EQ(0, ums_query(self->fd, TID(0), &query));
@@ -304,12 +274,7 @@ FIXTURE_VARIANT_ADD(call, block_events) { ENTER_UMS_BLOCK_EVENTS };
 
 FIXTURE_SETUP(call)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	ASSERT_EQ(0, pipe(self->pipe));
 	self->workers[0].granted = LOTS;
 	self->workers[0].value = self->pipe[0];
@@ -353,7 +318,7 @@ TEST_F(call, that_sleeps)
 	}
 	EXPECT_EQ(1, GET(self->workers[0].stage));
 	EXPECT_NO_EVENT(self->fd);
-	RUN(0);
+	RUN(0, 0);
 	EXPECT_EQ(THREAD_TERMINATED, self->event.type);
 	EXPECT_EQ(2, GET(self->workers[0].stage));
 	EXPECT_NO_NOTES();
@@ -393,12 +358,7 @@ FIXTURE_VARIANT_ADD(against, itself) { RIVAL_SELF, 0, false };
 
 FIXTURE_SETUP(against)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 }
 
@@ -492,7 +452,7 @@ TEST_F_TIMEOUT(against, exactly_one_event, LONG_TEST)
 	while (runs < 3 * RACE_LOOPS || (!preempts && runs < 9 * RACE_LOOPS)) {
 		__u32 why = 0;
 
-		RUN(0);
+		RUN(0, 0);
 		EXPECT_NO_EVENT(self->fd);
 		ASSERT_EQ(TID(0), ums_event_context(&self->event));
 		runs++;
@@ -568,7 +528,7 @@ TEST_F_TIMEOUT(preempt, dying_worker, LONG_TEST)
 			ASSERT_LT(0, ums_take_one(self->fd, self->clist,
 						  &self->ready));
 			ASSERT_EQ(TID(0), self->ready.context);
-			RUN(0);
+			RUN(0, 0);
 			EXPECT_NO_EVENT(self->fd);
 			preempts += self->event.type == THREAD_PREEMPTED;
 		} while (self->event.type == THREAD_PREEMPTED);
@@ -615,7 +575,7 @@ TEST_F_TIMEOUT(preempt, against_signals, LONG_TEST)
 						      SIGRTMIN, value));
 			sent++;
 		}
-		RUN(0);
+		RUN(0, 0);
 		ASSERT_EQ(THREAD_PREEMPTED, self->event.type);
 		EXPECT_NO_EVENT(self->fd);
 	}
@@ -666,12 +626,7 @@ FIXTURE_VARIANT_ADD(storm, stopped_and_continued) { true };
 
 FIXTURE_SETUP(storm)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(storm)

@@ -3,11 +3,9 @@
 #include <dirent.h>
 #include <stdarg.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	4
-#define LOTS	(ULONG_MAX / 2)
 #define NOBODY	65534
 
 FIXTURE(procfs) {
@@ -22,14 +20,8 @@ FIXTURE(procfs) {
 
 FIXTURE_SETUP(procfs)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 	snprintf(self->root, sizeof(self->root), UMS_PROC "/%d", getpid());
 	snprintf(self->links, sizeof(self->links), "%s/schedulers/%d/workers",
 		 self->root, gettid());
@@ -39,11 +31,6 @@ FIXTURE_TEARDOWN(procfs)
 {
 	close(self->fd);
 }
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 static bool is_dir(const char *fmt, ...)
 {

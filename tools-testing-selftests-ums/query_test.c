@@ -2,16 +2,9 @@
 /* IOCTL_UMS_QUERY: where a worker is, how often it stopped, and its times. */
 #include <sys/eventfd.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	2
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(query) {
 	int fd;
@@ -25,12 +18,7 @@ FIXTURE(query) {
 
 FIXTURE_SETUP(query)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	for (int i = 0; i < NR; i++) {
 		self->workers[i].granted = LOTS;
 		self->workers[i].cookie = 0xfedcba9876543210ULL + i;
@@ -43,16 +31,6 @@ FIXTURE_TEARDOWN(query)
 }
 
 #define QUERY(i)	ums_query(self->fd, TID(i), &self->query)
-
-#define TAKE(i, reason)							\
-	do {								\
-		ASSERT_EQ(TID(i), ums_take_one(self->fd, self->clist,	\
-					       &self->ready));		\
-		ASSERT_EQ(reason, self->ready.why);			\
-	} while (0)
-
-#define RUN(i, slice)							\
-	ASSERT_EQ(0, ums_run(self->fd, TID(i), slice, &self->event))
 
 /* Where it is, and the counts of what it did, in this order. */
 #define EXPECT_QUERY(i, st, reason, sched, nr, y, h, p, b)		\
@@ -166,14 +144,10 @@ TEST_F(query, by_the_worker)
 /* An orphan that runs has no scheduler. */
 static void run_and_leave(struct ums_sched *sched)
 {
-	struct ums_event event;
 	struct ums_ready ready;
-	struct ums_tick tick;
 	pid_t context = ums_take_one(sched->fd, sched->clist, &ready);
 
-	CHECK_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2, 20000, 20000));
-	CHECK_EQ(-EINTR, ums_run(sched->fd, context, 0, &event));
-	ums_tick_stop(&tick);
+	ums_run_interrupted(sched->fd, context, 0);
 	CHECK_EQ(0, ums_exit(sched->fd));
 }
 
@@ -308,12 +282,7 @@ FIXTURE_VARIANT_ADD(times, block_events) { ENTER_UMS_BLOCK_EVENTS };
 
 FIXTURE_SETUP(times)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 }
 

@@ -3,16 +3,9 @@
  * IOCTL_UMS_RUN: execution and event in one call, waits with a timeout, and
  * what a scheduler keeps.  Slices have a file of their own.
  */
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	4
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(run) {
 	int fd;
@@ -24,14 +17,8 @@ FIXTURE(run) {
 
 FIXTURE_SETUP(run)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 }
 
 FIXTURE_TEARDOWN(run)
@@ -41,12 +28,9 @@ FIXTURE_TEARDOWN(run)
 }
 
 /* The only worker that is there. */
-#define TAKE(i)								\
+#define TAKE_ONLY(i)							\
 	ASSERT_EQ(TID(i), ums_take_one(self->fd, self->clist,		\
 				       &self->ready[0]))
-
-#define RUN(i)								\
-	ASSERT_EQ(0, ums_run(self->fd, TID(i), 0, &self->event))
 
 TEST_F(run, gives_the_event)
 {
@@ -54,8 +38,8 @@ TEST_F(run, gives_the_event)
 	START(0, ums_work_yield);
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	for (int i = 0; i < 20; i++) {
-		TAKE(0);
-		RUN(0);
+		TAKE_ONLY(0);
+		RUN(0, 0);
 		ASSERT_EQ(THREAD_YIELD, self->event.type);
 		EXPECT_EQ(TID(0), self->event.yield_params.context);
 		EXPECT_EQ(i, self->event.yield_params.scheduler_params);
@@ -63,8 +47,8 @@ TEST_F(run, gives_the_event)
 		/* It is not in the queue besides. */
 		EXPECT_NO_EVENT(self->fd);
 	}
-	TAKE(0);
-	RUN(0);
+	TAKE_ONLY(0);
+	RUN(0, 0);
 	EXPECT_EQ(THREAD_TERMINATED, self->event.type);
 	EXPECT_EQ(TID(0), self->event.end_params.context);
 	EXPECT_NO_EVENT(self->fd);
@@ -81,10 +65,10 @@ TEST_F(run, gives_the_oldest_event)
 	}
 	ASSERT_EQ(0, ums_enter(self->fd, ENTER_UMS_SCHED, self->clist, 0));
 	ASSERT_EQ(3, ums_take(self->fd, self->clist, 0, 0, self->ready, NR));
-	RUN(0);
+	RUN(0, 0);
 	EXPECT_EQ(SCHEDULER_STARTUP, self->event.type);
 	ASSERT_EQ(0, ums_exec(self->fd, TID(1)));
-	RUN(2);
+	RUN(2, 0);
 	EXPECT_EQ(TID(0), ums_event_context(&self->event));
 	ASSERT_EQ(0, ums_wait(self->fd, 0, 0, &self->event));
 	EXPECT_EQ(TID(1), ums_event_context(&self->event));
@@ -118,7 +102,7 @@ TEST_F(run, busy_workers)
 	EXPECT_EQ(-EBUSY, ums_run(self->fd, tid, 0, &self->event));
 	EXPECT_EQ(-EBUSY, ums_run(self->fd, tid, 1000, &self->event));
 	/* Owned here, running there. */
-	TAKE(0);
+	TAKE_ONLY(0);
 	sched.arg = &tid;
 	ASSERT_EQ(0, ums_sched_start(&sched));
 	ASSERT_TRUE(WAIT_FOR(self->workers[0].stage == 1));
@@ -152,7 +136,7 @@ TEST_F(run, interrupted)
 	ASSERT_EQ(0, ums_wait(self->fd, 0, SOON_NS, &self->event));
 	EXPECT_EQ(THREAD_TERMINATED, self->event.type);
 	EXPECT_EQ(TID(0), self->event.end_params.context);
-	RUN(1);
+	RUN(1, 0);
 	EXPECT_EQ(TID(1), self->event.end_params.context);
 	EXPECT_NO_EVENT(self->fd);
 	EXPECT_NO_NOTES();
@@ -203,7 +187,7 @@ TEST_F(run, held_by_debugger)
 
 	START(0, ums_work_return);
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
-	TAKE(0);
+	TAKE_ONLY(0);
 	ASSERT_EQ(0, ums_hold_start(&hold, TID(0)));
 	EXPECT_EQ(-EAGAIN, ums_run(self->fd, TID(0), 0, &self->event));
 	EXPECT_EQ(-EAGAIN, ums_run(self->fd, TID(0), 1000, &self->event));
@@ -226,7 +210,7 @@ TEST_F_TIMEOUT(run, too_many_events, LONG_TEST)
 	START(0, ums_work_yield_forever);
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
 					   ENTER_UMS_KEEP));
-	TAKE(0);
+	TAKE_ONLY(0);
 	for (count = 0; count < 1100; count++) {
 		ret = ums_exec(self->fd, TID(0));
 		if (ret)
@@ -239,7 +223,7 @@ TEST_F_TIMEOUT(run, too_many_events, LONG_TEST)
 	ASSERT_EQ(0, ums_wait(self->fd, 0, 0, &self->event));
 	EXPECT_EQ(0, self->event.yield_params.scheduler_params);
 	for (int i = 1; i < count + 10; i++) {
-		RUN(0);
+		RUN(0, 0);
 		ASSERT_EQ(i, self->event.yield_params.scheduler_params);
 	}
 	EXPECT_NO_NOTES();
@@ -264,17 +248,17 @@ TEST_F(run, pointer_turns_bad)
 	self->workers[0].arg = arg;
 	START(0, spoil_and_yield);
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
-	TAKE(0);
+	TAKE_ONLY(0);
 	arg->context = TID(0);
 	EXPECT_EQ(-EFAULT, ums_call(self->fd, IOCTL_UMS_RUN, (uintptr_t)arg));
 	/* The worker has run once, and is where it belongs. */
-	TAKE(0);
+	TAKE_ONLY(0);
 	EXPECT_EQ(UMS_READY_YIELDED, self->ready[0].why);
 	ASSERT_EQ(0, ums_wait(self->fd, UMS_NONBLOCK, 0, &self->event));
 	EXPECT_EQ(THREAD_YIELD, self->event.type);
 	EXPECT_EQ(11, self->event.yield_params.scheduler_params);
 	EXPECT_NO_EVENT(self->fd);
-	RUN(0);
+	RUN(0, 0);
 	EXPECT_EQ(THREAD_TERMINATED, self->event.type);
 	EXPECT_NO_NOTES();
 }
@@ -299,7 +283,7 @@ TEST_F(run, timeout)
 	}
 	/* What is there is no matter of time. */
 	START(0, ums_work_return);
-	TAKE(0);
+	TAKE_ONLY(0);
 	ASSERT_EQ(0, ums_exec(self->fd, TID(0)));
 	EXPECT_EQ(0, ums_wait(self->fd, 0, 1, &self->event));
 	EXPECT_EQ(THREAD_TERMINATED, self->event.type);
@@ -338,7 +322,7 @@ TEST_F_TIMEOUT(run, timeout_against_event, LONG_TEST)
 	START(0, yield_when_told);
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
 					   ENTER_UMS_KEEP));
-	TAKE(0);
+	TAKE_ONLY(0);
 	for (unsigned long i = 0; i < RACE_LOOPS; i++) {
 		long ns = ums_aim_turns(&aim);
 		int ret;
@@ -402,12 +386,7 @@ FIXTURE_VARIANT_ADD(waits, for_worker) { 0, true };
 
 FIXTURE_SETUP(waits)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 	if (variant->worker) {
 		START(0, ums_work_spin);
@@ -484,7 +463,7 @@ TEST_F(run, kept_after_yield)
 	ASSERT_EQ(3, ums_take(self->fd, self->clist, 0, 0, self->ready, NR));
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < 3; i++) {
-			RUN(i);
+			RUN(i, 0);
 			EXPECT_EQ(THREAD_YIELD, self->event.type);
 			/* Last in what is owned, and on no list. */
 			EXPECT_EQ(0, ums_next(self->fd, TID(i)));
@@ -498,7 +477,7 @@ TEST_F(run, kept_after_yield)
 		}
 	}
 	for (int i = 0; i < 3; i++) {
-		RUN(i);
+		RUN(i, 0);
 		EXPECT_EQ(THREAD_TERMINATED, self->event.type);
 	}
 	EXPECT_EQ(0, ums_delete(self->fd, self->clist));
@@ -524,7 +503,7 @@ TEST_F(run, kept_after_preemption)
 		EXPECT_EQ(UMS_READY_PREEMPTED, query.why);
 	}
 	self->workers[0].stage = 2;
-	RUN(0);
+	RUN(0, 0);
 	EXPECT_EQ(THREAD_TERMINATED, self->event.type);
 	EXPECT_NO_NOTES();
 }
@@ -547,9 +526,9 @@ TEST_F(run, kept_then_left)
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
 					   ENTER_UMS_KEEP));
 	ASSERT_EQ(3, ums_take(self->fd, self->clist, 0, 0, self->ready, NR));
-	RUN(2);
+	RUN(2, 0);
 	ASSERT_EQ(0, ums_run(self->fd, TID(1), 200000, &self->event));
-	RUN(0);
+	RUN(0, 0);
 	ASSERT_EQ(0, ums_exit(self->fd));
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	ASSERT_EQ(3, ums_take(self->fd, self->clist, 0, 0, self->ready, NR));
@@ -590,12 +569,7 @@ FIXTURE_VARIANT_ADD(keepers, runner) { 0, ENTER_UMS_KEEP };
 
 FIXTURE_SETUP(keepers)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 	self->workers[0].value = 1;
 }
@@ -619,7 +593,7 @@ TEST_F(keepers, who_runs_it_keeps_it)
 	sched.arg = &tid;
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
 					   variant->owner_flags));
-	TAKE(0);
+	TAKE_ONLY(0);
 	ASSERT_EQ(0, ums_sched_start(&sched));
 	ASSERT_TRUE(WAIT_FOR(sched.stage == 1));
 	EXPECT_EQ(-ESRCH, ums_next(self->fd, tid));
@@ -629,7 +603,7 @@ TEST_F(keepers, who_runs_it_keeps_it)
 		EXPECT_NO_WORKER(self->fd, self->clist);
 	} else {
 		EXPECT_EQ(0, query.scheduler);
-		TAKE(0);
+		TAKE_ONLY(0);
 		EXPECT_EQ(UMS_READY_YIELDED, self->ready[0].why);
 	}
 	sched.stage = 2;

@@ -6,16 +6,9 @@
 #include <sys/prctl.h>
 #include <sys/time.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	4
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(signals) {
 	int fd;
@@ -29,12 +22,7 @@ FIXTURE(signals) {
 
 FIXTURE_SETUP(signals)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 		.nr_workers = NR, .live = NR,
@@ -72,12 +60,7 @@ FIXTURE_VARIANT_ADD(parked, queued_at_yield_restart) { SA_RESTART, 3, false };
 
 FIXTURE_SETUP(parked)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(parked)
@@ -552,8 +535,6 @@ TEST_F(signals, alternate_stack)
 /*
  * Schedulers that wait.
  */
-enum wait_kind { WAIT_EVENT, WAIT_LIST, WAIT_WORKER };
-
 FIXTURE(waiting) {
 	int fd;
 	int clist;
@@ -561,7 +542,7 @@ FIXTURE(waiting) {
 };
 
 FIXTURE_VARIANT(waiting) {
-	enum wait_kind kind;
+	enum ums_wait_kind kind;
 	int flags;
 };
 
@@ -574,12 +555,7 @@ FIXTURE_VARIANT_ADD(waiting, worker_restart) { WAIT_WORKER, SA_RESTART };
 
 FIXTURE_SETUP(waiting)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(waiting)
@@ -587,34 +563,15 @@ FIXTURE_TEARDOWN(waiting)
 	close(self->fd);
 }
 
-struct waiter {
-	enum wait_kind kind;
-	pid_t context;
-};
-
 static void wait_once(struct ums_sched *sched)
 {
-	struct waiter *waiter = sched->arg;
+	enum ums_wait_kind kind = *(enum ums_wait_kind *)sched->arg;
 	struct ums_event event;
 
-	if (waiter->kind == WAIT_WORKER)
-		waiter->context = ums_dequeue(sched->fd, sched->clist);
-	sched->stage = 1;
-	switch (waiter->kind) {
-	case WAIT_EVENT:
-		sched->ret = ums_dqevent(sched->fd, &event);
-		break;
-	case WAIT_LIST:
-		sched->ret = ums_dequeue(sched->fd, sched->clist);
-		break;
-	case WAIT_WORKER:
-		sched->ret = ums_exec(sched->fd, waiter->context);
-		break;
-	}
-	sched->stage = 2;
+	ums_wait_once(sched, kind);
 	while (sched->stage != 3)
 		usleep(1000);
-	if (waiter->kind == WAIT_WORKER) {
+	if (kind == WAIT_WORKER) {
 		CHECK_EQ(0, ums_event_wait(sched->fd, &event));
 		CHECK_EQ(THREAD_TERMINATED, event.type);
 	}
@@ -623,15 +580,15 @@ static void wait_once(struct ums_sched *sched)
 
 TEST_F(waiting, interrupted_by_handler)
 {
-	struct waiter waiter = { .kind = variant->kind };
+	enum ums_wait_kind kind = variant->kind;
 	struct ums_sched sched = {
 		.fn = wait_once, .cpu = -1, .fd = self->fd,
-		.clist = self->clist, .arg = &waiter,
+		.clist = self->clist, .arg = &kind,
 	};
 
 	ASSERT_EQ(0, ums_catch(SIGUSR1, variant->flags));
 	self->workers[0].granted = 1;
-	if (waiter.kind == WAIT_WORKER)
+	if (kind == WAIT_WORKER)
 		START(0, ums_work_spin);
 	ASSERT_EQ(0, ums_sched_start(&sched));
 	ASSERT_TRUE(WAIT_FOR(sched.stage == 1 && ums_is_parked(sched.tid)));
@@ -653,15 +610,15 @@ TEST_F(waiting, interrupted_by_handler)
  */
 TEST_F(waiting, stopped_and_continued)
 {
-	struct waiter waiter = { .kind = variant->kind };
+	enum ums_wait_kind kind = variant->kind;
 	struct ums_sched sched = {
 		.fn = wait_once, .cpu = -1, .fd = self->fd,
-		.clist = self->clist, .arg = &waiter,
+		.clist = self->clist, .arg = &kind,
 	};
 	pid_t child;
 
 	self->workers[0].granted = 1;
-	if (waiter.kind == WAIT_WORKER)
+	if (kind == WAIT_WORKER)
 		START(0, ums_work_spin);
 	ASSERT_EQ(0, ums_sched_start(&sched));
 	ASSERT_TRUE(WAIT_FOR(sched.stage == 1 && ums_is_parked(sched.tid)));
@@ -671,7 +628,7 @@ TEST_F(waiting, stopped_and_continued)
 		EXPECT_CHILD_OK(child);
 	}
 	ums_sleep_ms(QUIET_MS);
-	if (waiter.kind == WAIT_WORKER) {
+	if (kind == WAIT_WORKER) {
 		ASSERT_TRUE(WAIT_FOR(sched.stage == 2));
 		EXPECT_EQ(-EINTR, sched.ret);
 		EXPECT_EQ(1, GET(self->workers[0].stage));
@@ -712,12 +669,7 @@ FIXTURE_VARIANT_ADD(timers, schedulers) { TIMER_SCHEDULERS, 0 };
 
 FIXTURE_SETUP(timers)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(timers)
@@ -788,12 +740,7 @@ FIXTURE_VARIANT_ADD(fatal, abort) { SIGABRT, false };
 
 FIXTURE_SETUP(fatal)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(fatal)

@@ -5,16 +5,9 @@
  */
 #include <assert.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	3
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 FIXTURE(slice) {
 	int fd;
@@ -27,37 +20,14 @@ FIXTURE(slice) {
 
 FIXTURE_SETUP(slice)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 }
 
 FIXTURE_TEARDOWN(slice)
 {
 	close(self->fd);
 }
-
-#define TAKE(i, reason)							\
-	do {								\
-		ASSERT_EQ(TID(i), ums_take_one(self->fd, self->clist,	\
-					       &self->ready));		\
-		ASSERT_EQ(reason, self->ready.why);			\
-	} while (0)
-
-#define RUN(i, slice_ns)						\
-	ASSERT_EQ(0, ums_run(self->fd, TID(i), slice_ns, &self->event))
-
-#define EXPECT_PREEMPTED(i)						\
-	do {								\
-		EXPECT_EQ(THREAD_PREEMPTED, self->event.type);		\
-		EXPECT_EQ(TID(i), self->event.preempted_params.context); \
-		EXPECT_NO_EVENT(self->fd);				\
-	} while (0)
 
 /* Counts for as long as it runs. */
 static void count_up(struct ums_worker *worker)
@@ -406,12 +376,7 @@ FIXTURE_VARIANT_ADD(against, leave_elsewhere) { RIVAL_LEAVE, 0, true };
 
 FIXTURE_SETUP(against)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 }
 
@@ -538,12 +503,7 @@ FIXTURE_VARIANT_ADD(death, return) { false, 0 };
 
 FIXTURE_SETUP(death)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 }
 
@@ -621,12 +581,7 @@ FIXTURE_VARIANT_ADD(signal, during_run_altstack) { false, SA_ONSTACK };
 
 FIXTURE_SETUP(signal)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->workers[0].granted = LOTS;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Entering UMS: the first event, the first run, and who may not enter. */
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 FIXTURE(startup) {
 	int fd;
@@ -10,12 +9,7 @@ FIXTURE(startup) {
 
 FIXTURE_SETUP(startup)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(startup)

@@ -5,16 +5,9 @@
  */
 #include <sys/eventfd.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	5
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 /* The workers of a test, for one another. */
 static struct ums_worker *all;
@@ -30,14 +23,8 @@ FIXTURE(switch) {
 
 FIXTURE_SETUP(switch)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 	all = self->workers;
 	self->sched = (struct ums_sched) {
 		.fd = self->fd, .clist = self->clist, .cpu = -1,
@@ -57,17 +44,9 @@ FIXTURE_TEARDOWN(switch)
 	ASSERT_EQ(count, ums_take(self->fd, self->clist, 0, SOON_NS,	\
 				  self->ready, NR))
 
-#define TAKE(i, reason)							\
+#define RUN_TO_EVENT(i, expected_type, j)				\
 	do {								\
-		ASSERT_EQ(TID(i), ums_take_one(self->fd, self->clist,	\
-					       self->ready));		\
-		ASSERT_EQ(reason, self->ready[0].why);			\
-	} while (0)
-
-#define RUN(i, expected_type, j)					\
-	do {								\
-		ASSERT_EQ(0, ums_run(self->fd, TID(i), 0,		\
-				     &self->event));			\
+		RUN(i, 0);						\
 		ASSERT_EQ(expected_type, self->event.type);		\
 		ASSERT_EQ(TID(j), ums_event_context(&self->event));	\
 		EXPECT_NO_EVENT(self->fd);				\
@@ -105,7 +84,7 @@ TEST_F(switch, hands_over)
 	BECOME_SCHED(0);
 	TAKE_ALL(2);
 	/* The first one switches, the second one yields. */
-	RUN(0, THREAD_YIELD, 1);
+	RUN_TO_EVENT(0, THREAD_YIELD, 1);
 	EXPECT_EQ(100, self->event.yield_params.scheduler_params);
 	EXPECT_EQ(1, GET(self->workers[0].stage));
 
@@ -125,7 +104,7 @@ TEST_F(switch, hands_over)
 	EXPECT_EQ(1, query.yields);
 
 	/* Its call returns when it is executed. */
-	RUN(0, THREAD_YIELD, 0);
+	RUN_TO_EVENT(0, THREAD_YIELD, 0);
 	EXPECT_EQ(101, self->event.yield_params.scheduler_params);
 	EXPECT_EQ(-1, GET(self->workers[0].stage));
 	EXPECT_NO_NOTES();
@@ -140,7 +119,7 @@ TEST_F(switch, caller_is_last)
 		START(i, hand_over);
 	BECOME_SCHED(0);
 	TAKE_ALL(4);
-	RUN(0, THREAD_YIELD, 2);
+	RUN_TO_EVENT(0, THREAD_YIELD, 2);
 	EXPECT_EQ(TID(3), ums_next(self->fd, TID(1)));
 	EXPECT_EQ(TID(0), ums_next(self->fd, TID(3)));
 	EXPECT_EQ(0, ums_next(self->fd, TID(0)));
@@ -164,7 +143,7 @@ TEST_F_TIMEOUT(switch, ping_pong, LONG_TEST)
 	BECOME_SCHED(0);
 	TAKE_ALL(2);
 	switches = ums_task_status(gettid(), "voluntary_ctxt_switches", 10);
-	RUN(0, THREAD_YIELD, 0);
+	RUN_TO_EVENT(0, THREAD_YIELD, 0);
 	switches = ums_task_status(gettid(), "voluntary_ctxt_switches", 10) -
 		   switches;
 	/* It slept once, and what a busy machine may add. */
@@ -179,7 +158,7 @@ TEST_F_TIMEOUT(switch, ping_pong, LONG_TEST)
 	/* Each of them was one that this scheduler ran. */
 	ums_sched_info(path, getpid(), gettid());
 	EXPECT_EQ(2 * loops + 1, ums_info_number(path, "switches"));
-	RUN(1, THREAD_YIELD, 1);
+	RUN_TO_EVENT(1, THREAD_YIELD, 1);
 	EXPECT_NO_NOTES();
 }
 
@@ -206,9 +185,9 @@ TEST_F(switch, chain)
 	}
 	BECOME_SCHED(0);
 	TAKE_ALL(3);
-	RUN(0, THREAD_TERMINATED, 0);
-	RUN(1, THREAD_TERMINATED, 1);
-	RUN(2, THREAD_TERMINATED, 2);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 0);
+	RUN_TO_EVENT(1, THREAD_TERMINATED, 1);
+	RUN_TO_EVENT(2, THREAD_TERMINATED, 2);
 	ASSERT_EQ(3000, GET(nr_turns));
 	for (int i = 0; i < 3000; i++)
 		ASSERT_EQ(TID(i % 3), turns[i]);
@@ -274,12 +253,12 @@ TEST_F(switch, busy_and_unknown)
 	self->workers[2].value = eventfd(0, 0);
 	START(2, block_for_good);
 	TAKE(2, UMS_READY_NEW);
-	RUN(2, THREAD_BLOCKED, 2);
+	RUN_TO_EVENT(2, THREAD_BLOCKED, 2);
 	self->workers[0].value = gettid();
 	START(0, try_all);
 	TAKE(0, UMS_READY_NEW);
 	START(1, ums_work_return);
-	RUN(0, THREAD_YIELD, 0);
+	RUN_TO_EVENT(0, THREAD_YIELD, 0);
 	EXPECT_EQ(1, GET(self->workers[0].stage));
 
 	/* None of them has noticed. */
@@ -323,11 +302,11 @@ TEST_F(switch, held_by_debugger)
 	TAKE_ALL(2);
 	ASSERT_EQ(0, ums_hold_start(&hold, TID(1)));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, release_later, &hold));
-	RUN(0, THREAD_TERMINATED, 1);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 1);
 	pthread_join(thread, NULL);
 	EXPECT_EQ(-EAGAIN, self->workers[0].value);
 	EXPECT_EQ(1, GET(self->workers[0].stage));
-	RUN(0, THREAD_TERMINATED, 0);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 0);
 	EXPECT_NO_NOTES();
 }
 
@@ -347,10 +326,10 @@ TEST_F(switch, target_dies_at_once)
 	START(1, ums_work_return);
 	BECOME_SCHED(0);
 	TAKE_ALL(2);
-	RUN(0, THREAD_TERMINATED, 1);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 1);
 	EXPECT_EQ(0, ums_next(self->fd, TID(0)));
 	EXPECT_EQ(0, GET(self->workers[0].stage));
-	RUN(0, THREAD_TERMINATED, 0);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 0);
 	EXPECT_EQ(1, GET(self->workers[0].stage));
 	EXPECT_NO_NOTES();
 }
@@ -363,12 +342,12 @@ TEST_F(switch, target_blocks)
 	START(1, block_for_good);
 	BECOME_SCHED(ENTER_UMS_BLOCK_EVENTS);
 	TAKE_ALL(2);
-	RUN(0, THREAD_BLOCKED, 1);
+	RUN_TO_EVENT(0, THREAD_BLOCKED, 1);
 	EXPECT_EQ(SYS_read, self->event.blocked_params.cause);
-	RUN(0, THREAD_TERMINATED, 0);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 0);
 	ASSERT_EQ(0, eventfd_write(self->workers[1].value, 1));
 	TAKE(1, UMS_READY_UNBLOCKED);
-	RUN(1, THREAD_TERMINATED, 1);
+	RUN_TO_EVENT(1, THREAD_TERMINATED, 1);
 	EXPECT_NO_NOTES();
 }
 
@@ -387,8 +366,8 @@ TEST_F(switch, target_sleeps_unnoticed)
 	START(1, nap_and_switch);
 	BECOME_SCHED(0);
 	TAKE_ALL(2);
-	RUN(0, THREAD_TERMINATED, 0);
-	RUN(1, THREAD_TERMINATED, 1);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 0);
+	RUN_TO_EVENT(1, THREAD_TERMINATED, 1);
 	EXPECT_NO_NOTES();
 }
 
@@ -407,7 +386,7 @@ TEST_F(switch, target_is_preempted)
 	EXPECT_EQ(THREAD_PREEMPTED, self->event.type);
 	EXPECT_EQ(TID(1), self->event.preempted_params.context);
 	TAKE(1, UMS_READY_PREEMPTED);
-	RUN(0, THREAD_TERMINATED, 0);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 0);
 	EXPECT_NO_NOTES();
 }
 
@@ -564,13 +543,9 @@ static void ping_pong_until_alone(struct ums_worker *worker)
 static void run_and_leave(struct ums_sched *sched)
 {
 	struct ums_ready ready[2];
-	struct ums_event event;
-	struct ums_tick tick;
 
 	CHECK_EQ(2, ums_take(sched->fd, sched->clist, 0, SOON_NS, ready, 2));
-	CHECK_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2, 20000, 20000));
-	CHECK_EQ(-EINTR, ums_run(sched->fd, ready[0].context, 0, &event));
-	ums_tick_stop(&tick);
+	ums_run_interrupted(sched->fd, ready[0].context, 0);
 	CHECK_EQ(0, ums_exit(sched->fd));
 }
 
@@ -684,10 +659,10 @@ TEST_F(switch, handler_of_target)
 	ASSERT_EQ(0, tgkill(getpid(), TID(1), SIGUSR1));
 	ums_sleep_ms(QUIET_MS);
 	EXPECT_EQ(0, GET(ums_caught[SIGUSR1]));
-	RUN(0, THREAD_TERMINATED, 1);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 1);
 	EXPECT_EQ(1, GET(ums_caught[SIGUSR1]));
 	EXPECT_EQ(TID(1), GET(ums_caught_by[SIGUSR1]));
-	RUN(0, THREAD_TERMINATED, 0);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 0);
 	EXPECT_NO_NOTES();
 }
 
@@ -709,10 +684,10 @@ TEST_F(switch, handler_of_caller)
 	BECOME_SCHED(0);
 	TAKE_ALL(2);
 	/* Its call is made once, whatever the handler's flags say. */
-	RUN(0, THREAD_TERMINATED, 0);
+	RUN_TO_EVENT(0, THREAD_TERMINATED, 0);
 	EXPECT_EQ(1, GET(ums_caught[SIGUSR1]));
 	EXPECT_EQ(TID(0), GET(ums_caught_by[SIGUSR1]));
-	RUN(1, THREAD_TERMINATED, 1);
+	RUN_TO_EVENT(1, THREAD_TERMINATED, 1);
 	EXPECT_NO_NOTES();
 }
 

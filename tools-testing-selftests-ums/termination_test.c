@@ -6,16 +6,9 @@
 #include <stddef.h>
 #include <sys/prctl.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	6
-#define LOTS	(ULONG_MAX / 2)
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 /*
  * Invariant 3: a worker may end in any way, and each is one THREAD_TERMINATED.
@@ -112,14 +105,8 @@ FIXTURE_VARIANT_ADD(ways, signal) { .end = end_by_signal, .seccomp = true };
 
 FIXTURE_SETUP(ways)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 }
 
 FIXTURE_TEARDOWN(ways)
@@ -227,14 +214,8 @@ FIXTURE(termination) {
 
 FIXTURE_SETUP(termination)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 }
 
 FIXTURE_TEARDOWN(termination)
@@ -432,14 +413,8 @@ FIXTURE_VARIANT_ADD(sched_ends, killed) { sched_ends_by_signal };
 
 FIXTURE_SETUP(sched_ends)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
-	for (int i = 0; i < NR; i++)
-		self->workers[i].granted = LOTS;
+	SETUP_CLIST(return);
+	GRANT_LOTS();
 }
 
 FIXTURE_TEARDOWN(sched_ends)

@@ -498,6 +498,8 @@ int ums_become_sched(int fd, int clist);
 int ums_become_sched_with(int fd, int clist, __u32 flags);
 /* Waits for one event, signals or not. */
 int ums_event_wait(int fd, struct ums_event *event);
+/* Runs a worker in a call that SIGUSR2 ends, if it is caught: it runs on. */
+void ums_run_interrupted(int fd, pid_t context, __u64 slice_ns);
 /* Executes a worker and reads its event. */
 int ums_run_once(int fd, pid_t context, struct ums_event *event);
 /* Dequeues until @count contexts are there, in order. */
@@ -558,6 +560,12 @@ struct ums_sched {
 
 /* A scheduler in a thread of its own. */
 int ums_sched_start(struct ums_sched *sched);
+
+/* What a scheduler can wait for in the classic calls. */
+enum ums_wait_kind { WAIT_EVENT, WAIT_LIST, WAIT_WORKER };
+
+/* Waits between the scheduler's stages 1 and 2; the result is in @sched->ret. */
+void ums_wait_once(struct ums_sched *sched, enum ums_wait_kind kind);
 
 /* Asserts that every account is settled. */
 #define EXPECT_SETTLED(run)						\
@@ -628,6 +636,12 @@ bool ums_info(const char *path, const char *key, char *value, size_t size);
 long ums_info_number(const char *path, const char *key);
 void ums_sched_info(char *path, pid_t pid, pid_t sched);
 void ums_worker_info(char *path, pid_t pid, pid_t worker);
+/* Writes a text to a file in one call. */
+bool ums_put(const char *text, const char *fmt, ...);
+/* How many objects of a slab cache are in use, -1 if nobody can tell. */
+long ums_slab_objects(const char *name);
+/* A descriptor of this process for @path, -1 if there is none. */
+int ums_find_fd(const char *path);
 /* How many entries a directory has, -1 if it cannot be read. */
 int ums_count_entries(const char *path);
 

@@ -288,6 +288,16 @@ int ums_become_sched(int fd, int clist)
 	return ums_become_sched_with(fd, clist, 0);
 }
 
+void ums_run_interrupted(int fd, pid_t context, __u64 slice_ns)
+{
+	struct ums_event event;
+	struct ums_tick tick;
+
+	CHECK_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2, 20000, 20000));
+	CHECK_EQ(-EINTR, ums_run(fd, context, slice_ns, &event));
+	ums_tick_stop(&tick);
+}
+
 int ums_run_once(int fd, pid_t context, struct ums_event *event)
 {
 	int ret = ums_exec(fd, context);
@@ -464,6 +474,28 @@ int ums_sched_start(struct ums_sched *sched)
 		sched->flags = sched->run->flags;
 	}
 	return -pthread_create(&sched->thread, NULL, sched_main, sched);
+}
+
+void ums_wait_once(struct ums_sched *sched, enum ums_wait_kind kind)
+{
+	struct ums_event event;
+	pid_t context = 0;
+
+	if (kind == WAIT_WORKER)
+		context = ums_dequeue(sched->fd, sched->clist);
+	sched->stage = 1;
+	switch (kind) {
+	case WAIT_EVENT:
+		sched->ret = ums_dqevent(sched->fd, &event);
+		break;
+	case WAIT_LIST:
+		sched->ret = ums_dequeue(sched->fd, sched->clist);
+		break;
+	case WAIT_WORKER:
+		sched->ret = ums_exec(sched->fd, context);
+		break;
+	}
+	sched->stage = 2;
 }
 
 static void storm_worker(struct ums_worker *worker)
@@ -645,6 +677,57 @@ void ums_sched_info(char *path, pid_t pid, pid_t sched)
 void ums_worker_info(char *path, pid_t pid, pid_t worker)
 {
 	sprintf(path, UMS_PROC "/%d/workers/%d/info", pid, worker);
+}
+
+bool ums_put(const char *text, const char *fmt, ...)
+{
+	char path[PATH_MAX];
+	va_list args;
+	bool ok;
+	int fd;
+
+	va_start(args, fmt);
+	vsnprintf(path, sizeof(path), fmt, args);
+	va_end(args);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return ok;
+}
+
+long ums_slab_objects(const char *name)
+{
+	size_t len = strlen(name);
+	long objects = -1;
+	char line[256];
+	FILE *file;
+
+	/* What lies free in the processors' own slabs counts as used. */
+	ums_put("1", "/sys/kernel/slab/%s/shrink", name);
+	file = fopen("/proc/slabinfo", "r");
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, len) && line[len] == ' ')
+			objects = atol(line + len);
+	if (file)
+		fclose(file);
+	return objects;
+}
+
+int ums_find_fd(const char *path)
+{
+	char link[64], target[PATH_MAX];
+
+	for (int fd = 0; fd < 64; fd++) {
+		ssize_t len;
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		len = readlink(link, target, sizeof(target));
+		if (len == (ssize_t)strlen(path) && !memcmp(target, path, len))
+			return fd;
+	}
+	return -1;
 }
 
 int ums_count_entries(const char *path)

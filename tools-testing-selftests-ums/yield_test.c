@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Yielding: the value that goes across, one event each, and fair turns. */
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define NR	8
-#define LOTS	(ULONG_MAX / 2)
 
 FIXTURE(yield) {
 	int fd;
@@ -15,12 +13,7 @@ FIXTURE(yield) {
 
 FIXTURE_SETUP(yield)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 	self->run = (struct ums_test_run) {
 		.fd = self->fd, .clist = self->clist, .workers = self->workers,
 	};
@@ -30,11 +23,6 @@ FIXTURE_TEARDOWN(yield)
 {
 	close(self->fd);
 }
-
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
 
 static const unsigned long values[] = {
 	0, 1, 42, INT_MAX, 0x80000000UL, UINT_MAX, LONG_MAX,
@@ -176,12 +164,7 @@ FIXTURE_VARIANT_ADD(totals, four_to_three) { 4, 3, 1000, false };
 
 FIXTURE_SETUP(totals)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(totals)
