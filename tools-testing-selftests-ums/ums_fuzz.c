@@ -21,8 +21,6 @@
  *
  * Exit status: 0, 1 for a failure, 4 without the device.
  */
-#include <getopt.h>
-
 #include "ums_fuzz.h"
 
 /* How long a process may take for an epoch, and for the checks after it. */
@@ -90,9 +88,9 @@ void fuzz_fail(struct fuzz_proc *p, const char *format, ...)
 
 	if (!atomic_exchange(&fuzz->failed, 1)) {
 		fflush(stdout);
-		fprintf(stderr, "ums_fuzz: FAILED with --seed %llu --epoch %lu",
+		fprintf(stderr, "ums_fuzz: FAILED with --seed %lu --epoch %lu",
 			fuzz->seed, p->epoch);
-		fprintf(stderr, " --procs %u --threads %u: ", fuzz->procs,
+		fprintf(stderr, " --procs %lu --threads %lu: ", fuzz->procs,
 			fuzz->threads);
 		va_start(args, format);
 		vfprintf(stderr, format, args);
@@ -221,10 +219,10 @@ static void fuzz_run(unsigned long epoch)
 	while (1) {
 		long now = ums_now_ms();
 		bool over = (fuzz->max_ops && GET(fuzz->ops) >= fuzz->max_ops) ||
-			    (fuzz->secs && now - started >= fuzz->secs * 1000L);
+			    (fuzz->secs && now - started >= (long)fuzz->secs * 1000);
 		bool busy = false;
 
-		for (unsigned int i = 0; i < fuzz->procs; i++) {
+		for (unsigned long i = 0; i < fuzz->procs; i++) {
 			struct fuzz_proc *p = &fuzz->proc[i];
 
 			if (GET(p->pid))
@@ -254,74 +252,28 @@ static void show_counts(void)
 
 /* --- the command line --- */
 
-static const struct option options[] = {
-	{ "seed", required_argument, NULL, 's' },
-	{ "ops", required_argument, NULL, 'o' },
-	{ "secs", required_argument, NULL, 't' },
-	{ "procs", required_argument, NULL, 'p' },
-	{ "threads", required_argument, NULL, 'n' },
-	{ "epoch", required_argument, NULL, 'e' },
-	{ "corpus", required_argument, NULL, 'c' },
-	{ "pcs", required_argument, NULL, 'a' },
-	{ "verbose", no_argument, NULL, 'v' },
-	{}
-};
-
-static unsigned long number(unsigned long least, unsigned long most)
-{
-	char *end;
-	unsigned long value = strtoul(optarg, &end, 0);
-
-	if (*end || end == optarg || value < least || value > most) {
-		fprintf(stderr, "ums_fuzz: %s is not between %lu and %lu\n",
-			optarg, least, most);
-		exit(2);
-	}
-	return value;
-}
-
+/* Return: the epoch to begin with. */
 static unsigned long parse(int argc, char **argv)
 {
 	unsigned long epoch = 0;
-	int c;
+	const struct ums_option options[] = {
+		{ "seed", .number = &fuzz->seed, 0, ULONG_MAX },
+		{ "ops", .number = &fuzz->max_ops, 1, ULONG_MAX },
+		{ "secs", .number = &fuzz->secs, 1, INT_MAX },
+		{ "procs", .number = &fuzz->procs, 1, FUZZ_PROCS },
+		{ "threads", .number = &fuzz->threads, 1, FUZZ_SLOTS / 2 },
+		{ "epoch", .number = &epoch, 0, ULONG_MAX },
+		{ "corpus", .text = &fuzz->corpus_file },
+		{ "pcs", .text = &fuzz->pcs_file },
+		{ "verbose", .flag = &fuzz->verbose },
+		{}
+	};
 
 	fuzz->seed = 1;
 	fuzz->procs = 2;
 	fuzz->threads = 10;
 	fuzz->epoch_ops = 50000;
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			fuzz->seed = number(0, ULONG_MAX);
-			break;
-		case 'o':
-			fuzz->max_ops = number(1, ULONG_MAX);
-			break;
-		case 't':
-			fuzz->secs = number(1, INT_MAX);
-			break;
-		case 'p':
-			fuzz->procs = number(1, FUZZ_PROCS);
-			break;
-		case 'n':
-			fuzz->threads = number(1, FUZZ_SLOTS / 2);
-			break;
-		case 'e':
-			epoch = number(0, ULONG_MAX);
-			break;
-		case 'c':
-			fuzz->corpus_file = optarg;
-			break;
-		case 'a':
-			fuzz->pcs_file = optarg;
-			break;
-		case 'v':
-			fuzz->verbose = true;
-			break;
-		default:
-			exit(2);
-		}
-	}
+	ums_options(argc, argv, options);
 	if (!fuzz->max_ops && !fuzz->secs)
 		fuzz->secs = 60;
 	return epoch;
@@ -348,7 +300,7 @@ int main(int argc, char **argv)
 	fuzz_cover_init();
 	if (fuzz->corpus_file)
 		fuzz_corpus_load();
-	printf("ums_fuzz: seed %llu, %u processes, %u threads, %s coverage\n",
+	printf("ums_fuzz: seed %lu, %lu processes, %lu threads, %s coverage\n",
 	       fuzz->seed, fuzz->procs, fuzz->threads,
 	       fuzz->kcov ? "with" : "without");
 	fuzz_run(epoch);

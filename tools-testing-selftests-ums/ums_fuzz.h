@@ -162,11 +162,11 @@ struct fuzz_sequence {
 
 struct fuzz_shared {
 	/* From the command line. */
-	__u64 seed;
+	unsigned long seed;
 	unsigned long max_ops;
-	unsigned int secs;
-	unsigned int procs;
-	unsigned int threads;
+	unsigned long secs;
+	unsigned long procs;
+	unsigned long threads;
 	unsigned long epoch_ops;
 	bool verbose;
 	const char *corpus_file;

@@ -18,7 +18,6 @@
  * worker are compared with its stops.  A line tells every --status seconds how
  * it goes.  Exit status: 0, 1 for a failure, 4 without the device.
  */
-#include <getopt.h>
 #include <stdarg.h>
 
 #include "ums_test.h"
@@ -59,8 +58,8 @@ struct worker {
 static struct {
 	int fd;
 	int clist;
-	unsigned int secs, schedulers, workers, round, status;
-	__u64 seed, rng;
+	unsigned long secs, schedulers, workers, round, status, seed;
+	__u64 rng;
 	atomic_int stop;	/* workers park, schedulers leave; 2: all end */
 	atomic_int live;	/* workers whose end has not been read */
 	int pipe[2];
@@ -80,7 +79,7 @@ static void fail(const char *format, ...)
 		pause();
 	va_start(args, format);
 	fflush(stdout);
-	fprintf(stderr, "ums_stress: FAILED, seed %llu: ", st.seed);
+	fprintf(stderr, "ums_stress: FAILED, seed %lu: ", st.seed);
 	vfprintf(stderr, format, args);
 	fprintf(stderr, "\n");
 	va_end(args);
@@ -530,14 +529,14 @@ static void stress(void)
 			ums_sleep_ms(20);
 			look(&rng);
 			now = ums_now_ms();
-			if (now - told >= st.status * 1000L) {
+			if (now - told >= (long)st.status * 1000) {
 				told = now;
 				show(started);
 			}
-		} while (now - round < st.round * 1000L &&
-			 now - started < st.secs * 1000L);
+		} while (now - round < (long)st.round * 1000 &&
+			 now - started < (long)st.secs * 1000);
 		check_round();
-	} while (now - started < st.secs * 1000L);
+	} while (now - started < (long)st.secs * 1000);
 
 	/* Some may still be about to read. */
 	for (unsigned int i = 0; i < 2 * st.workers; i++)
@@ -553,65 +552,26 @@ static void stress(void)
 	show(started);
 }
 
-static const struct option options[] = {
-	{ "secs", required_argument, NULL, 's' },
-	{ "schedulers", required_argument, NULL, 'n' },
-	{ "workers", required_argument, NULL, 'w' },
-	{ "seed", required_argument, NULL, 'r' },
-	{ "round", required_argument, NULL, 'o' },
-	{ "status", required_argument, NULL, 't' },
+static const struct ums_option options[] = {
+	{ "secs", .number = &st.secs, 1, INT_MAX },
+	{ "schedulers", .number = &st.schedulers, 1, MAX_SCHEDS },
+	{ "workers", .number = &st.workers, 1, MAX_WORKERS },
+	{ "seed", .number = &st.seed, 0, ULONG_MAX },
+	{ "round", .number = &st.round, 1, INT_MAX },
+	{ "status", .number = &st.status, 1, INT_MAX },
 	{}
 };
 
-static unsigned long number(unsigned long least, unsigned long most)
-{
-	char *end;
-	unsigned long value = strtoul(optarg, &end, 0);
-
-	if (*end || end == optarg || value < least || value > most) {
-		fprintf(stderr, "ums_stress: %s is not between %lu and %lu\n",
-			optarg, least, most);
-		exit(2);
-	}
-	return value;
-}
-
 static void parse(int argc, char **argv)
 {
-	int c;
-
 	st.secs = 60;
 	st.schedulers = sysconf(_SC_NPROCESSORS_ONLN);
 	if (st.schedulers > MAX_SCHEDS)
 		st.schedulers = MAX_SCHEDS;
-	st.workers = 0;
 	st.seed = 1;
 	st.round = 10;
 	st.status = 10;
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			st.secs = number(1, INT_MAX);
-			break;
-		case 'n':
-			st.schedulers = number(1, MAX_SCHEDS);
-			break;
-		case 'w':
-			st.workers = number(1, MAX_WORKERS);
-			break;
-		case 'r':
-			st.seed = number(0, ULONG_MAX);
-			break;
-		case 'o':
-			st.round = number(1, INT_MAX);
-			break;
-		case 't':
-			st.status = number(1, INT_MAX);
-			break;
-		default:
-			exit(2);
-		}
-	}
+	ums_options(argc, argv, options);
 	st.rng = st.seed;
 	if (!st.workers)
 		st.workers = 4 * st.schedulers;
@@ -629,7 +589,7 @@ int main(int argc, char **argv)
 	if (st.clist < 0 || pipe2(st.pipe, O_CLOEXEC) ||
 	    fcntl(st.pipe[1], F_SETFL, O_NONBLOCK) || ums_catch(SIGUSR1, 0))
 		fail("start: %s", strerror(errno));
-	printf("ums_stress: %u schedulers, %u workers, %u s, seed %llu\n",
+	printf("ums_stress: %lu schedulers, %lu workers, %lu s, seed %lu\n",
 	       st.schedulers, st.workers, st.secs, st.seed);
 	fflush(stdout);
 	stress();

@@ -659,6 +659,25 @@ void ums_helper(char *path, const char *name);
 #define EXPECT_CHILD_OK(child)						\
 	EXPECT_EQ(0, ums_wait_child(child))
 
+/* --- options --- */
+
+/* An option of a program: "--name VALUE", or "--name" alone for a flag. */
+struct ums_option {
+	const char *name;
+	/* Where it goes: one of these. */
+	bool *flag;
+	const char **text;
+	unsigned long *number;
+	/* What the number may be. */
+	unsigned long least;
+	unsigned long most;
+};
+
+#define UMS_MAX_OPTIONS	16
+
+/* Reads all options; @options ends with {}.  Exits with 2 for a bad one. */
+void ums_options(int argc, char **argv, const struct ums_option *options);
+
 /* --- debuggers --- */
 
 /* A child that may trace its parent. */

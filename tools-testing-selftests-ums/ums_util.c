@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What the UMS tests share: see ums_test.h. */
 #include <dirent.h>
+#include <getopt.h>
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
@@ -814,6 +815,51 @@ void ums_helper(char *path, const char *name)
 	path[len < 0 ? 0 : len] = 0;
 	slash = strrchr(path, '/');
 	snprintf(slash ? slash + 1 : path, PATH_MAX - len, "%s", name);
+}
+
+/* --- options --- */
+
+static void set_option(const struct ums_option *option)
+{
+	unsigned long number;
+	char *end;
+
+	if (option->flag) {
+		*option->flag = true;
+		return;
+	}
+	if (option->text) {
+		*option->text = optarg;
+		return;
+	}
+	number = strtoul(optarg, &end, 0);
+	if (*end || end == optarg || number < option->least ||
+	    number > option->most) {
+		fprintf(stderr, "%s: --%s: %s is not between %lu and %lu\n",
+			program_invocation_short_name, option->name, optarg,
+			option->least, option->most);
+		exit(2);
+	}
+	*option->number = number;
+}
+
+void ums_options(int argc, char **argv, const struct ums_option *options)
+{
+	struct option known[UMS_MAX_OPTIONS + 1] = {};
+	int i;
+
+	for (i = 0; i < UMS_MAX_OPTIONS && options[i].name; i++)
+		known[i] = (struct option) {
+			.name = options[i].name,
+			.has_arg = options[i].flag ? no_argument :
+						     required_argument,
+			.val = i,
+		};
+	while ((i = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		if (i == '?')
+			exit(2);
+		set_option(&options[i]);
+	}
 }
 
 /* --- debuggers --- */
