@@ -185,21 +185,112 @@ TEST_F(pool, yielding_lets_the_others_run)
 	EXPECT_NO_NOTES();
 }
 
-TEST_F(pool, priorities_are_strict)
+static void expect_strict(struct __test_metadata *_metadata)
 {
-	ASSERT_EQ(0, create_pool(1, UMS_POOL_NO_SLICE));
 	CLOSE_GATE();
 	for (long i = 0; i < 2 * UMS_POOL_PRIORITIES; i++)
 		QUEUE(i, (i * 3) % UMS_POOL_PRIORITIES, work_log,
 		      (void *)(i * 3 % UMS_POOL_PRIORITIES * 100 + i));
 	gate_open = 1;
-	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
-	ASSERT_EQ(2 * UMS_POOL_PRIORITIES, GET(nr_logged));
+	ASSERT_TRUE(WAIT_FOR(nr_logged == 2 * UMS_POOL_PRIORITIES));
 	for (int i = 0; i < 2 * UMS_POOL_PRIORITIES; i++) {
 		EXPECT_EQ(i / 2, GET(logged[i]) / 100);
 		if (i)
 			EXPECT_LT(GET(logged[i - 1]), GET(logged[i]));
 	}
+}
+
+TEST_F(pool, priorities_are_strict)
+{
+	ASSERT_EQ(0, create_pool(1, UMS_POOL_NO_SLICE));
+	expect_strict(_metadata);
+	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
+	EXPECT_NO_NOTES();
+}
+
+static atomic_int spins, stop;
+
+static void *work_until_stopped(void *arg)
+{
+	spins = 1;
+	while (!stop)
+		;
+	return arg;
+}
+
+/* The other scheduler is busy all the time. */
+TEST_F(pool, priorities_are_strict_beside_another)
+{
+	ASSERT_EQ(0, create_pool(2, UMS_POOL_NO_SLICE));
+	ASSERT_EQ(0, ok(ums_pool_spawn(pool, NULL, 0, work_until_stopped,
+				       NULL)));
+	ASSERT_TRUE(WAIT_FOR(spins));
+	expect_strict(_metadata);
+	stop = 1;
+	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
+	EXPECT_NO_NOTES();
+}
+
+/*
+ * One scheduler runs the gate, the other one sleeps and is kept from waking up.
+ */
+static pid_t gate_tid;
+
+static void *gate_with_tid(void *arg)
+{
+	gate_tid = gettid();
+	return gate(arg);
+}
+
+static void hold_idle_scheduler(struct __test_metadata *_metadata,
+				struct ums_hold *hold)
+{
+	ums_thread_info_t info;
+	pid_t tids[NR];
+
+	ASSERT_EQ(0, create_pool(2, UMS_POOL_NO_SLICE));
+	ASSERT_EQ(0, ok(ums_pool_spawn(pool, NULL, 0, gate_with_tid, NULL)));
+	ASSERT_TRUE(WAIT_FOR(gate_runs));
+	ASSERT_EQ(0, ok(query_ums_thread(gate_tid, &info)));
+	ASSERT_EQ(2, count_in_proc("schedulers", NULL, tids));
+	ASSERT_EQ(0, ums_hold_start(hold, tids[tids[0] == info.scheduler]));
+}
+
+/* Fault caught: it runs the one that it was woken for, or the first. */
+TEST_F(pool, priorities_are_strict_after_waking)
+{
+	struct ums_hold hold;
+
+	hold_idle_scheduler(_metadata, &hold);
+	QUEUE(0, 6, work_log, (void *)6);
+	QUEUE(1, 7, work_log, (void *)7);
+	QUEUE(2, 1, work_log, (void *)1);
+	ums_sleep_ms(QUIET_MS);
+	EXPECT_EQ(0, GET(nr_logged));
+	EXPECT_EQ(0, ums_hold_end(&hold));
+	ASSERT_TRUE(WAIT_FOR(nr_logged == 3));
+	EXPECT_EQ(1, GET(logged[0]));
+	EXPECT_EQ(6, GET(logged[1]));
+	EXPECT_EQ(7, GET(logged[2]));
+	gate_open = 1;
+	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
+	EXPECT_NO_NOTES();
+}
+
+/* Nobody waits for it, whatever the priorities, and nobody is left to it. */
+TEST_F(pool, waking_scheduler_is_not_waited_for)
+{
+	struct ums_hold hold;
+
+	hold_idle_scheduler(_metadata, &hold);
+	QUEUE(0, 7, work_log_and_yield, (void *)7);
+	QUEUE(1, 6, work_log, (void *)6);
+	QUEUE(2, 1, work_log, (void *)1);
+	gate_open = 1;
+	EXPECT_TRUE(WAIT_FOR(nr_logged == 22));
+	EXPECT_EQ(0, ums_hold_end(&hold));
+	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
+	EXPECT_EQ(22, GET(nr_logged));
 	EXPECT_NO_NOTES();
 }
 
@@ -299,14 +390,12 @@ TEST_F(pool, priority_of_queued_and_running_worker_changes)
  * Slices.
  */
 static ums_thread_info_t infos[NR];
-static atomic_int stop;
 
 static void *work_spin(void *arg)
 {
 	long i = (long)arg;
 
-	while (!stop)
-		;
+	work_until_stopped(NULL);
 	CHECK_EQ(0, ok(query_ums_thread(gettid(), &infos[i])));
 	return arg;
 }
@@ -368,14 +457,6 @@ TEST_F(pool, no_slice)
 	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
 	EXPECT_EQ(1, GET(nr_logged));
 	EXPECT_NO_NOTES();
-}
-
-static pid_t gate_tid;
-
-static void *gate_with_tid(void *arg)
-{
-	gate_tid = gettid();
-	return gate(arg);
 }
 
 /* Somebody else may stop it. */
