@@ -11,6 +11,10 @@
  * wakes one.  It sees nothing but the list, so nothing is to be in a run queue
  * while anybody waits: a scheduler goes to wait when all queues are empty, and
  * while one waits the others take from the list no more than they run at once.
+ * That is the first on the list, whatever its priority, and nothing if they have
+ * a worker to go on with: who takes the list's best and leaves that one in a
+ * queue has used up the wake-up of the scheduler that should come for it.  The
+ * last one to wake up takes all that is on the list, and priorities count again.
  *
  * Copyright (C) UMS developers <ums@lists.linux.dev>
  */

@@ -35,11 +35,18 @@ extern "C" {
  * must not call switch_to_ums_thread(), and not close descriptors that it did
  * not open.
  *
- * **Priorities** are from 0, which goes first, to UMS_POOL_PRIORITIES - 1.  No
- * worker is picked while one of a smaller number is ready; within a priority
- * it is first come, first served.  A running worker is not stopped for another
- * one before its slice is over.  A worker waits for ever if there is always
- * one before it, and no worker inherits the priority of one that waits for it.
+ * **Priorities** are from 0, which goes first, to UMS_POOL_PRIORITIES - 1.
+ * While all schedulers are busy they are strict: no worker is picked while one
+ * of a smaller number is ready; within a priority it is first come, first
+ * served.  A scheduler that sleeps is woken for a worker that becomes ready,
+ * and nobody waits until it is awake: meanwhile the others go on with the
+ * worker that yielded or whose slice is over, or, without one, take the one
+ * that came first.  So a worker can be passed over by one of a greater number
+ * until every scheduler that it and others have woken is awake, and for the
+ * rest of the slice that was begun by then.
+ * A running worker is not stopped for another one before its slice is over.  A
+ * worker waits for ever if there is always one before it, and no worker
+ * inherits the priority of one that waits for it.
  *
  * **CPUs.** A scheduler thread is bound to its CPU, has all signals blocked and
  * otherwise the scheduling policy of the thread that created the pool.  Workers
