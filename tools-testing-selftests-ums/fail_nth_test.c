@@ -168,7 +168,9 @@ static bool is_either(int ret)
 				TH_LOG("failure %d: %s", __n,		\
 				       strerror(-__ret));		\
 			}						\
-			EXPECT_TRUE(__more);				\
+			EXPECT_TRUE(__more) {				\
+				TH_LOG("%d: nothing was made to fail", __n); \
+			}						\
 			check;						\
 		}							\
 	} while (0)
