@@ -5,6 +5,7 @@
 
 #include <linux/array_size.h>
 #include <linux/atomic.h>
+#include <linux/err.h>
 #include <linux/errno.h>
 #include <linux/kernel.h>
 #include <linux/ktime.h>
@@ -55,15 +56,12 @@ static void ums_slice_stop(struct ums_scheduler *s)
 	s->slice_over = false;
 }
 
-/**
- * enter_ums_scheduler_mode - IOCTL_ENTER_UMS with ENTER_UMS_SCHED
- * @data: the caller's device
- * @args: checked by the caller, except for the list
- *
- * Return: 0, -EINVAL for the list, -ENOMEM, -ENODEV.
+/*
+ * A scheduler for the calling thread, with the first event that it is to read,
+ * known to nobody yet.  Undone by ums_scheduler_destroy().
  */
-int enter_ums_scheduler_mode(struct ums_data *data,
-			     const struct ums_enter *args)
+static struct ums_scheduler *
+ums_scheduler_create(struct ums_data *data, const struct ums_enter *args)
 {
 	struct ums_event_node *startup;
 	struct ums_scheduler *s;
@@ -71,7 +69,7 @@ int enter_ums_scheduler_mode(struct ums_data *data,
 
 	s = kzalloc(sizeof(*s), GFP_KERNEL_ACCOUNT);
 	if (!s)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	s->context.kind = UMS_SCHEDULER;
 	spin_lock_init(&s->lock);
 	INIT_LIST_HEAD(&s->event_q);
@@ -101,23 +99,11 @@ int enter_ums_scheduler_mode(struct ums_data *data,
 	ret = ums_context_init(&s->context, data, &s->sched_wait_q);
 	if (ret)
 		goto err_spare;
-	ret = ums_context_pool_insert(&s->context);
-	if (ret)
-		goto err_deinit;
-	ret = ums_proc_scheduler_create(s);
-	if (ret)
-		goto err_pool;
-
 	spin_lock(&s->lock);
 	enqueue_ums_sched_event(s, startup, EVENT_ADD_TAIL);
 	spin_unlock(&s->lock);
-	ums_context_attach(&s->context);
-	return 0;
+	return s;
 
-err_pool:
-	ums_context_pool_remove(&s->context);
-err_deinit:
-	ums_context_deinit(&s->context);
 err_spare:
 	free_ums_event(s->spare);
 err_startup:
@@ -126,6 +112,38 @@ err_complist:
 	ums_complist_put(s->complist);
 err_free:
 	ums_context_free(&s->context);
+	return ERR_PTR(ret);
+}
+
+/**
+ * enter_ums_scheduler_mode - IOCTL_ENTER_UMS with ENTER_UMS_SCHED
+ * @data: the caller's device
+ * @args: checked by the caller, except for the list
+ *
+ * Return: 0, -EINVAL for the list, -ENOMEM, -ENODEV.
+ */
+int enter_ums_scheduler_mode(struct ums_data *data,
+			     const struct ums_enter *args)
+{
+	struct ums_scheduler *s = ums_scheduler_create(data, args);
+	int ret;
+
+	if (IS_ERR(s))
+		return PTR_ERR(s);
+	ret = ums_context_pool_insert(&s->context);
+	if (ret)
+		goto err_destroy;
+	ret = ums_proc_scheduler_create(s);
+	if (ret)
+		goto err_pool;
+
+	ums_context_attach(&s->context);
+	return 0;
+
+err_pool:
+	ums_context_pool_remove(&s->context);
+err_destroy:
+	ums_scheduler_destroy(s);
 	return ret;
 }
 

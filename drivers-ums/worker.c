@@ -53,26 +53,21 @@ static void ums_worker_unjoin(struct ums_worker *w)
 	spin_lock(&w->complist->lock);
 	ums_worker_drop_member(w);
 	spin_unlock(&w->complist->lock);
-	ums_complist_put(w->complist);
 }
 
-/**
- * enter_ums_worker_mode - IOCTL_ENTER_UMS with ENTER_UMS_WORK
- * @data: the caller's device
- * @args: checked by the caller, except for the list
- *
- * The thread parks, see ums_park_call().
- *
- * Return: 0, -EINVAL for the list, -ENOMEM, -ENODEV.
+/*
+ * A worker for the calling thread, known to nobody yet.  Undone by
+ * ums_worker_unjoin() and ums_worker_destroy().
  */
-int enter_ums_worker_mode(struct ums_data *data, const struct ums_enter *args)
+static struct ums_worker *
+ums_worker_create(struct ums_data *data, const struct ums_enter *args)
 {
 	struct ums_worker *w;
 	int ret;
 
 	w = kzalloc(sizeof(*w), GFP_KERNEL_ACCOUNT);
 	if (!w)
-		return -ENOMEM;
+		return ERR_PTR(-ENOMEM);
 	w->context.kind = UMS_WORKER;
 	INIT_LIST_HEAD(&w->link_node);
 	INIT_LIST_HEAD(&w->link_todo);
@@ -91,9 +86,37 @@ int enter_ums_worker_mode(struct ums_data *data, const struct ums_enter *args)
 	ret = ums_context_init(&w->context, data, &w->wait_q);
 	if (ret)
 		goto err_join;
+	return w;
+
+err_join:
+	ums_worker_unjoin(w);
+	ums_complist_put(w->complist);
+err_event:
+	free_ums_event(w->end_event);
+err_free:
+	ums_context_free(&w->context);
+	return ERR_PTR(ret);
+}
+
+/**
+ * enter_ums_worker_mode - IOCTL_ENTER_UMS with ENTER_UMS_WORK
+ * @data: the caller's device
+ * @args: checked by the caller, except for the list
+ *
+ * The thread parks, see ums_park_call().
+ *
+ * Return: 0, -EINVAL for the list, -ENOMEM, -ENODEV.
+ */
+int enter_ums_worker_mode(struct ums_data *data, const struct ums_enter *args)
+{
+	struct ums_worker *w = ums_worker_create(data, args);
+	int ret;
+
+	if (IS_ERR(w))
+		return PTR_ERR(w);
 	ret = ums_context_pool_insert(&w->context);
 	if (ret)
-		goto err_deinit;
+		goto err_destroy;
 	ret = ums_proc_worker_create(w);
 	if (ret)
 		goto err_pool;
@@ -103,14 +126,9 @@ int enter_ums_worker_mode(struct ums_data *data, const struct ums_enter *args)
 
 err_pool:
 	ums_context_pool_remove(&w->context);
-err_deinit:
-	ums_context_deinit(&w->context);
-err_join:
+err_destroy:
 	ums_worker_unjoin(w);
-err_event:
-	free_ums_event(w->end_event);
-err_free:
-	ums_context_free(&w->context);
+	ums_worker_destroy(w);
 	return ret;
 }
 
@@ -620,7 +638,6 @@ static void ums_worker_leave_corpse(struct ums_worker *w)
  */
 void ums_worker_end(struct ums_worker *w)
 {
-	struct ums_complist *cl = w->complist;
 	struct ums_context *ctx = &w->context;
 	struct ums_scheduler *s = NULL;
 	struct ums_scheduler *parent;
@@ -628,9 +645,7 @@ void ums_worker_end(struct ums_worker *w)
 	hrtimer_cancel(&w->return_timer);
 	ums_proc_worker_remove(w);
 	/* While ums_worker_disown_exiting() can still find it. */
-	spin_lock(&cl->lock);
-	ums_worker_drop_member(w);
-	spin_unlock(&cl->lock);
+	ums_worker_unjoin(w);
 	ums_context_pool_remove(ctx);
 
 	ums_find_begin();
