@@ -54,6 +54,14 @@ static unsigned long ums_syscall_insn(struct pt_regs *regs)
 #endif
 }
 
+/* Where that is known; not every other architecture can set it. */
+static void ums_syscall_set_ip(struct pt_regs *regs, unsigned long ip)
+{
+#if defined(CONFIG_X86) || defined(CONFIG_ARM64)
+	instruction_pointer_set(regs, ip);
+#endif
+}
+
 static enum hrtimer_restart ums_worker_return(struct hrtimer *timer)
 {
 	struct ums_worker *w = container_of(timer, struct ums_worker,
@@ -126,7 +134,7 @@ void ums_park_unrestart(struct ums_worker *w)
 	 */
 	if (ip != w->restart_ip && ip != w->restart_ip - ums_syscall_insn(regs))
 		return;
-	instruction_pointer_set(regs, w->restart_ip);
+	ums_syscall_set_ip(regs, w->restart_ip);
 	syscall_set_return_value(current, regs, 0, 0);
 	w->restart_ip = 0;
 }
