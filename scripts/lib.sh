@@ -17,6 +17,7 @@ ums_map=(
 	drivers-ums:drivers/misc/ums
 	tools-testing-selftests-ums:tools/testing/selftests/ums
 	tools-lib-ums:tools/lib/ums
+	tools-ums:tools/ums
 	Documentation-ums:Documentation/userspace-api/ums
 )
 
