@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-# Count the test cases in what guest/run-tests, guest/examples and
-# guest/after-tests print.
+# Count the test cases in what guest/run-tests, guest/examples, guest/debuggers,
+# guest/ums-top-test and guest/after-tests print.
 #
 # Each test's TAP stands between "# begin NAME" and "# end NAME STATUS SECONDS".
 # A test that crashes, times out, runs fewer cases than it planned, or never
