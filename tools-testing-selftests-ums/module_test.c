@@ -23,6 +23,7 @@ static int open_module(bool *compressed)
 	static const char *const places[] = {
 		"/lib/modules/%s/kernel/drivers/misc/ums/ums.ko%s",
 		"/lib/modules/%s/updates/ums.ko%s",
+		"/lib/modules/%s/updates/dkms/ums.ko%s",
 		"/lib/modules/%s/extra/ums.ko%s",
 		"/lib/modules/%s/ums.ko%s",
 	};
