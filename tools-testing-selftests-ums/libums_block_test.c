@@ -169,12 +169,13 @@ static void *work_read(void *arg)
 	return arg;
 }
 
-/* Until stage is 2 or more. */
+/* Until stage is 2 or more, which it may be before a first short slice begins. */
 static void *work_spin(void *arg)
 {
 	long i = (long)arg;
+	int none = 0;
 
-	stage[i] = 1;
+	atomic_compare_exchange_strong(&stage[i], &none, 1);
 	while (stage[i] < 2)
 		;
 	return arg;
