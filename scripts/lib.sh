@@ -122,6 +122,11 @@ first_line() {
 	sed -n 1p
 }
 
+# True when the folder is the top of a git tree (a work tree has a .git file).
+is_git_tree() {
+	[ -e "$1/.git" ] && git -C "$1" rev-parse -q --verify 'HEAD^{commit}' >/dev/null
+}
+
 # Quote arguments for any POSIX shell.
 shell_quote() {
 	local arg
@@ -176,29 +181,41 @@ choose_kernel() {
 	user_out=$build/$target-user
 }
 
+# Scripts that boot nothing set this: they know more architectures.
+compile_only=
+
 choose_arch() {
+	local cross=
 	arch=${ARCH:-x86_64}
-	case $arch in
-	x86_64)
+	case $arch$compile_only in
+	x86_64*)
 		target=$kname system=$build/guest-system.cpio
 		image=arch/x86/boot/bzImage
+		return
 		;;
-	arm64)
-		target=$kname-$arch system=$build/guest-system-$arch.cpio
-		image=arch/arm64/boot/Image
-		export ARCH CROSS_COMPILE=${CROSS_COMPILE:-aarch64-linux-gnu-}
-		command -v "${CROSS_COMPILE}gcc" >/dev/null ||
-			die "${CROSS_COMPILE}gcc is missing: run ARCH=$arch scripts/setup"
+	arm64*)
+		system=$build/guest-system-$arch.cpio image=arch/arm64/boot/Image
+		cross=aarch64-linux-gnu-
+		export ARCH
 		;;
-	*) die "ARCH=$arch: give x86_64 or arm64" ;;
+	riscv64y) cross=riscv64-linux-gnu- image=vmlinux ARCH=riscv ;;
+	i386y) image=vmlinux ;;			# 32 bits
+	s390y) cross=s390x-linux-gnu- image=vmlinux ;;	# big-endian
+	*) die "ARCH=$arch: give x86_64 or arm64${compile_only:+, riscv64, i386 or s390}" ;;
 	esac
+	target=$kname-$arch
+	export ARCH CROSS_COMPILE=${CROSS_COMPILE:-$cross}
+	command -v "${CROSS_COMPILE}gcc" >/dev/null ||
+		die "${CROSS_COMPILE}gcc is missing: run" \
+			"$([ -z "$compile_only" ] && echo "ARCH=$arch scripts/setup" || echo "scripts/setup --full")"
 }
 
 # The fragments that make up the configuration; a later one overrules an
 # earlier one.
 config_files() {
 	local name
-	printf '%s\n' "$scripts/config/base" "$scripts/config/$arch"
+	echo "$scripts/config/base"
+	[ ! -e "$scripts/config/$arch" ] || echo "$scripts/config/$arch"
 	for name in ${config//+/ }; do
 		[ "$name" = base ] || echo "$scripts/config/$name"
 	done
@@ -210,6 +227,19 @@ config_lines() {
 	mapfile -t files < <(config_files)
 	sed -n 's/[[:space:]]*# optional$//
 		/^CONFIG_\|^# CONFIG_.* is not set$/p' "${files[@]}"
+}
+
+# Debian 12 calls its newer compilers by their versions. Sets clang and llvm (as
+# the kernel's Makefile wants it); fails when none is new enough.
+find_clang() {
+	local suffix srcarch=${ARCH:-x86}
+	for suffix in '' -19 -16 -15; do
+		clang=clang$suffix llvm=LLVM=${suffix:-1}
+		command -v "$clang" >/dev/null || continue
+		! SRCARCH=${srcarch/#*86*/x86} "$ksrc/scripts/cc-version.sh" "$clang" \
+			>/dev/null 2>&1 || return 0
+	done
+	return 1
 }
 
 # How much slower a kernel of configuration $1 is than the plain one.
@@ -277,6 +307,31 @@ update_private_apt() {
 series_files() {
 	[ -f "$top/series" ] || return 0
 	sed 's/[[:space:]]*#.*//; /^[[:space:]]*$/d' "$top/series"
+}
+
+# The subject of cover letter $1, without its prefix. A long one goes on in lines
+# that begin with a blank.
+cover_subject() {
+	awk '/^$/ { exit } /^Subject: / { on = 1; printf "%s", $0; next }
+		on && /^[ \t]/ { printf "%s", $0; next } { on = 0 }' "$1" |
+		sed 's/^Subject: *\(\[PATCH[^]]*\] *\)\?//'
+}
+
+# The text of it, which ends where the shortlog begins: "Name (number):", then
+# titles.
+cover_text() {
+	awk 'head_done { line[++n] = $0 } /^$/ { head_done = 1 }
+		END {
+			for (i = 1; i < n; i++)
+				if (line[i] ~ /^[^ ].* \([0-9]+\):$/ && line[i + 1] ~ /^  [^ ]/)
+					break
+			if (i == n)
+				i = n + 1
+			while (i > 1 && line[i - 1] == "")
+				i--
+			for (j = 1; j < i; j++)
+				print line[j]
+		}' "$1"
 }
 
 # Read paths below folder $1, print "<blob> <path>", with an x at the end of the
