@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "trace.h"
 #include "ums.h"
 
 static struct kmem_cache *ums_event_cache;
@@ -164,10 +165,12 @@ int dequeue_ums_sched_event(struct ums_scheduler *s,
 	/* Closed comes first: the event may come of the closing. */
 	if (READ_ONCE(s->context.data->closed) ||
 	    !ums_event_waiting(&s->context)) {
+		trace_ums_wait_begin(s, 0);
 		ret = ums_context_wait(&s->context, ums_event_waiting,
 				       ums_deadline(&deadline, timeout_ns));
 		if (ret == -EINTR && !timeout_ns)
 			ret = -ERESTARTNOHAND;
+		trace_ums_wait_end(s, ret);
 		if (ret)
 			return ret;
 	}

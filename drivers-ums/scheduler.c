@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "trace.h"
 #include "ums.h"
 
 /*
@@ -40,8 +41,10 @@ static enum hrtimer_restart ums_slice_over(struct hrtimer *timer)
 	smp_store_mb(s->slice_over, true);
 	rcu_read_lock();
 	w = READ_ONCE(s->running);
-	if (w)
+	if (w) {
+		trace_ums_preempt(s, w, true);
 		ums_context_kick(&w->context);
+	}
 	rcu_read_unlock();
 	return HRTIMER_NORESTART;
 }
@@ -137,6 +140,7 @@ int enter_ums_scheduler_mode(struct ums_data *data,
 	if (ret)
 		goto err_pool;
 
+	trace_ums_scheduler_enter(s, args->flags);
 	ums_context_attach(&s->context);
 	return 0;
 
@@ -167,7 +171,8 @@ static void ums_complist_return(struct ums_complist *cl,
  * Put those at the end of @from that belong to @cl back at the head of that, last
  * one first, so that their order is kept.  Return: how many.
  */
-static int ums_scheduler_return_last(struct ums_complist *cl,
+static int ums_scheduler_return_last(struct ums_scheduler *s,
+				     struct ums_complist *cl,
 				     struct list_head *from, u32 why)
 {
 	struct ums_worker *w, *prev;
@@ -177,6 +182,7 @@ static int ums_scheduler_return_last(struct ums_complist *cl,
 	list_for_each_entry_safe_reverse(w, prev, from, context.list) {
 		if (w->complist != cl)
 			break;
+		trace_ums_requeue(s, w);
 		list_move(&w->context.list, &cl->queue);
 		w->why = why ?: w->why;
 		ums_proc_worker_moved(w);
@@ -202,7 +208,7 @@ static void ums_scheduler_return(struct ums_scheduler *s,
 		cl = list_last_entry(from, struct ums_worker,
 				     context.list)->complist;
 		kref_get(&cl->ref);
-		count = ums_scheduler_return_last(cl, from, why);
+		count = ums_scheduler_return_last(s, cl, from, why);
 		spin_unlock(&s->lock);
 
 		ums_complist_wake(cl, count);
@@ -219,6 +225,7 @@ static void ums_scheduler_disown_running(struct ums_scheduler *s)
 	struct ums_worker *w;
 
 	spin_lock(&s->lock);
+	trace_ums_scheduler_exit(s);
 	w = s->running;
 	if (w) {
 		/* Pairs with smp_load_acquire() in exec_ums_context(). */
@@ -252,6 +259,7 @@ static pid_t ums_scheduler_take(struct ums_scheduler *s,
 	list_for_each_entry(w, &cl->queue, context.list) {
 		if (!first)
 			first = w->context.pid;
+		trace_ums_dequeue(s, w);
 		ums_proc_worker_moved(w);
 		ums_worker_set_parent(w, s);
 	}
@@ -298,6 +306,7 @@ static unsigned int ums_scheduler_take_some(struct ums_scheduler *s,
 			.why = w->why,
 			.cookie = w->cookie,
 		};
+		trace_ums_dequeue(s, w);
 		list_move_tail(&w->context.list, batch);
 		ums_proc_worker_moved(w);
 		ums_worker_set_parent(w, s);
@@ -336,6 +345,7 @@ static int ums_scheduler_await(struct ums_scheduler *s,
 	int interrupted;
 	int ret;
 
+	trace_ums_wait_begin(s, cl->id);
 	prepare_suspend_context(&s->context);
 	interrupted = ___wait_event(cl->wait_q,
 				    ums_scheduler_awaited(s, cl, events) !=
@@ -345,12 +355,15 @@ static int ums_scheduler_await(struct ums_scheduler *s,
 						current->timer_slack_ns,
 						HRTIMER_MODE_ABS));
 	set_context_state(&s->context, CONTEXT_RUNNING);
-	if (interrupted)
-		return deadline ? -EINTR : -ERESTARTNOHAND;
-	/* A wake-up that came after the timeout is for this thread, too. */
-	ret = ums_scheduler_awaited(s, cl, events);
-	if (ret == -EAGAIN && expired)
-		ret = -ETIMEDOUT;
+	if (interrupted) {
+		ret = deadline ? -EINTR : -ERESTARTNOHAND;
+	} else {
+		/* A wake-up after the timeout is for this thread, too. */
+		ret = ums_scheduler_awaited(s, cl, events);
+		if (ret == -EAGAIN && expired)
+			ret = -ETIMEDOUT;
+	}
+	trace_ums_wait_end(s, ret);
 	return ret;
 }
 
@@ -379,7 +392,9 @@ int dequeue_ums_complist(struct ums_scheduler *s,
 		return -EINVAL;
 
 	do {
-		ret = ums_scheduler_await(s, cl, false, NULL);
+		ret = ums_scheduler_awaited(s, cl, false);
+		if (ret == -EAGAIN)
+			ret = ums_scheduler_await(s, cl, false, NULL);
 		if (ret && ret != -EAGAIN)
 			goto out;
 		/* 0 if another scheduler was faster. */
@@ -548,6 +563,7 @@ static int ums_scheduler_run(struct ums_scheduler *s, struct ums_worker *w,
 		ums_worker_unlock(w, owner);
 		return ret;
 	}
+	trace_ums_exec(s, w, slice_ns);
 	list_del_init(&w->context.list);
 	w->last_sched = s->context.pid;
 	w->last_sched_id = s->id;

@@ -15,6 +15,7 @@
 #include <linux/uaccess.h>
 #include <asm/syscall.h>
 
+#include "trace.h"
 #include "ums.h"
 
 static int ums_worker_join(struct ums_worker *w, struct ums_data *data, int id)
@@ -121,6 +122,7 @@ int enter_ums_worker_mode(struct ums_data *data, const struct ums_enter *args)
 	if (ret)
 		goto err_pool;
 
+	trace_ums_worker_enter(w);
 	ums_context_attach(&w->context);
 	return ums_park_call(w, UMS_READY_NEW);
 
@@ -272,6 +274,7 @@ void ums_worker_block(struct ums_worker *w)
 		return;
 
 	w->cause = syscall_get_nr(current, task_pt_regs(current));
+	trace_ums_block(s, w);
 	set_context_state(ctx, CONTEXT_BLOCKED);
 	irq_work_queue(&s->block_irq_work);
 }
@@ -453,6 +456,10 @@ void ums_worker_stop(struct ums_worker *w)
 		ums_worker_unlock(w, s);
 		goto out;
 	}
+	if (why == UMS_READY_UNBLOCKED)
+		trace_ums_unblock(w);
+	else
+		trace_ums_stop(s, w, why);
 	if (s && why == UMS_READY_UNBLOCKED)
 		ums_worker_report_blocked(w, s);
 	else if (s)
@@ -484,6 +491,7 @@ out:
 static void ums_worker_hand_over(struct ums_worker *w, struct ums_worker *to,
 				 struct ums_scheduler *s)
 {
+	trace_ums_switch(s, w, to);
 	w->why = UMS_READY_YIELDED;
 	w->preempt = false;
 	list_del_init(&to->context.list);
@@ -570,6 +578,8 @@ int preempt_ums_worker(struct ums_data *data, pid_t pid)
 		ret = -EAGAIN;
 	else
 		w->preempt = true;
+	if (!ret)
+		trace_ums_preempt(place, w, false);
 	ums_worker_unlock(w, place);
 	if (!ret && w->context.task == current)
 		ums_context_queue_work(&w->context);
@@ -653,10 +663,13 @@ void ums_worker_end(struct ums_worker *w)
 	w->dead = true;
 	if (ums_worker_runs(w, parent)) {
 		s = parent;
-		ums_event_terminated(ums_worker_report(s), ctx->pid);
-	} else {
-		list_del_init(&ctx->list);
+		trace_ums_stop(s, w, UMS_READY_TERMINATED);
 	}
+	trace_ums_worker_exit(w);
+	if (s)
+		ums_event_terminated(ums_worker_report(s), ctx->pid);
+	else
+		list_del_init(&ctx->list);
 	ums_worker_set_parent(w, NULL);
 	ums_worker_unlock_both(w, parent);
 
