@@ -1,0 +1,626 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How much a process may have: lists, workers, events, memory.  Whoever wants too
+ * much is refused or killed, and nobody else notices.
+ */
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "../kselftest_harness.h"
+#include "ums_test.h"
+
+#define LOTS	(ULONG_MAX / 2)
+#define NOBODY	65534
+
+#define MUST(cond)							\
+	do {								\
+		if (!(cond)) {						\
+			fprintf(stderr, "# %s:%d: %s (%s)\n", __FILE__,	\
+				__LINE__, #cond, strerror(errno));	\
+			_exit(1);					\
+		}							\
+	} while (0)
+
+FIXTURE(limits) {
+	int fd;
+	int clist;
+};
+
+FIXTURE_SETUP(limits)
+{
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	ASSERT_LT(0, self->clist);
+}
+
+FIXTURE_TEARDOWN(limits)
+{
+	close(self->fd);
+}
+
+/* One process has all the lists that it may, another one has as many. */
+TEST_F(limits, lists_of_each_process)
+{
+	pid_t child;
+
+	for (int i = 1; i < UMS_MAX_CLISTS; i++)
+		ASSERT_LT(0, ums_create(self->fd));
+	EXPECT_EQ(-ENOSPC, ums_create(self->fd));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		int fd;
+
+		close(self->fd);
+		fd = ums_open();
+		for (int i = 0; i < UMS_MAX_CLISTS; i++)
+			MUST(ums_create(fd) > 0);
+		MUST(ums_create(fd) == -ENOSPC);
+		_exit(0);
+	}
+	EXPECT_CHILD_OK(child);
+	EXPECT_EQ(-ENOSPC, ums_create(self->fd));
+	EXPECT_EQ(0, ums_delete(self->fd, self->clist));
+	EXPECT_LT(0, ums_create(self->fd));
+}
+
+/*
+ * Unread events are counted for each scheduler: one that has as many as it may is
+ * refused another run, which its worker survives, and another scheduler is not.
+ */
+TEST_F(limits, events_of_each_scheduler)
+{
+	struct ums_worker worker = { .granted = LOTS };
+	struct ums_event event;
+	int count = 0, ret;
+
+	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
+				      ums_work_yield_forever));
+	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist,
+					   ENTER_UMS_KEEP));
+	ASSERT_EQ(worker.tid, ums_dequeue(self->fd, self->clist));
+	while (!(ret = ums_exec(self->fd, worker.tid)))
+		count++;
+	EXPECT_EQ(-ENOMEM, ret);
+	TH_LOG("%d unread events", count);
+	EXPECT_EQ(-ENOMEM, ums_exec(self->fd, worker.tid));
+	EXPECT_EQ(UMS_STATE_READY, ums_state(self->fd, worker.tid));
+	/* One read makes room for one more. */
+	ASSERT_EQ(0, ums_dqevent(self->fd, &event));
+	EXPECT_EQ(THREAD_YIELD, event.type);
+	EXPECT_EQ(0, ums_exec(self->fd, worker.tid));
+	EXPECT_EQ(-ENOMEM, ums_exec(self->fd, worker.tid));
+	for (int i = 0; i < count; i++) {
+		ASSERT_EQ(0, ums_dqevent(self->fd, &event));
+		ASSERT_EQ(THREAD_YIELD, event.type);
+		ASSERT_EQ(i + 1, event.yield_params.scheduler_params);
+	}
+	EXPECT_NO_EVENT(self->fd);
+	EXPECT_NO_NOTES();
+}
+
+/* Workers are threads, of which the user may have so many. */
+TEST_F(limits, workers_by_rlimit_nproc)
+{
+	const struct rlimit limit = { 20, 20 };
+	pid_t child;
+
+	if (geteuid())
+		SKIP(return, NO_ROOT);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		static struct ums_worker workers[40];
+		struct ums_test_run run = { .workers = workers };
+		struct ums_worker late = { .granted = LOTS };
+		int ret, i;
+
+		close(self->fd);
+		MUST(!syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY));
+		MUST(!syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY));
+		MUST(!setrlimit(RLIMIT_NPROC, &limit));
+		run.fd = ums_open();
+		MUST(run.fd >= 0);
+		run.clist = ums_create(run.fd);
+		for (i = 0; i < 40; i++) {
+			workers[i].value = 3;
+			ret = ums_worker_start(&workers[i], run.fd, run.clist,
+					       ums_work_yield);
+			if (ret)
+				break;
+		}
+		MUST(ret == -EAGAIN);
+		MUST(i > 0 && i < 20);
+		run.nr_workers = i;
+		run.live = i;
+		MUST(!ums_become_sched(run.fd, run.clist));
+		MUST(!ums_schedule(&run));
+		MUST(run.yields == i * 3 && run.ends == i);
+		for (int j = 0; j < i; j++)
+			pthread_join(workers[j].thread, NULL);
+		/* Those that have ended make room. */
+		MUST(!ums_worker_start(&late, run.fd, ums_create(run.fd),
+				       ums_work_return));
+		MUST(!*ums_notes());
+		_exit(0);
+	}
+	EXPECT_CHILD_OK(child);
+}
+
+/* --- open files that others hold --- */
+
+/* Objects in use of a slab cache, -1 if it cannot be told. */
+static long slab_objects(const char *cache)
+{
+	char path[64], line[256];
+	long objects = -1, active;
+	FILE *file;
+	int fd;
+
+	/* Some are only kept for the next one, until told otherwise. */
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", cache);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -1;
+	(void)!write(fd, "1", 1);
+	close(fd);
+	file = fopen("/proc/slabinfo", "r");
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, cache, strlen(cache)) &&
+		    sscanf(line + strlen(cache), " %ld", &active) == 1)
+			objects = active;
+	if (file)
+		fclose(file);
+	return objects;
+}
+
+static int pass_fd(int sock, int fd)
+{
+	char data = 0, control[CMSG_SPACE(sizeof(int))] = {};
+	struct iovec iov = { &data, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
+}
+
+static int catch_fd(int sock)
+{
+	char data, control[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { &data, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	int fd;
+
+	if (recvmsg(sock, &msg, 0) != 1 || !CMSG_FIRSTHDR(&msg))
+		return -1;
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	return fd;
+}
+
+#define NR_HOARDED	100
+
+/*
+ * Fault caught: a process that gathers the descriptors of others, which have
+ * ended, makes the kernel keep workqueues for each of them, and those are not
+ * charged to anybody.
+ */
+TEST_F(limits, no_workqueues_for_hoarded_descriptors)
+{
+	int socks[2], hoard[NR_HOARDED], ret;
+	long before;
+	pid_t child;
+
+	if (geteuid())
+		SKIP(return, NO_ROOT);
+	ret = socketpair(AF_UNIX, SOCK_STREAM, 0, socks);
+	if (ret && errno == EAFNOSUPPORT)
+		SKIP(return, "needs CONFIG_UNIX");
+	ASSERT_EQ(0, ret);
+	before = slab_objects("pool_workqueue");
+	if (before < 0)
+		SKIP(return, "needs CONFIG_SLUB_DEBUG, and slab_nomerge");
+	for (int i = 0; i < NR_HOARDED; i++) {
+		child = fork();
+		ASSERT_LE(0, child);
+		if (!child) {
+			struct ums_worker worker = { .granted = LOTS };
+			int fd;
+
+			close(self->fd);
+			fd = ums_open();
+			MUST(fd >= 0);
+			/* Half of them have a thread in UMS. */
+			if (i % 2)
+				MUST(!ums_worker_start(&worker, fd,
+						       ums_create(fd),
+						       ums_work_return));
+			MUST(!pass_fd(socks[1], fd));
+			_exit(0);
+		}
+		hoard[i] = catch_fd(socks[0]);
+		ASSERT_LE(0, hoard[i]);
+		EXPECT_CHILD_OK(child);
+	}
+	/* Others may have made some meanwhile. */
+	EXPECT_TRUE(WAIT_FOR(slab_objects("pool_workqueue") <
+			     before + NR_HOARDED / 10));
+	TH_LOG("pool_workqueue: %ld, then %ld", before,
+	       slab_objects("pool_workqueue"));
+	EXPECT_EQ(-EIO, ums_create(hoard[0]));
+	for (int i = 0; i < NR_HOARDED; i++)
+		close(hoard[i]);
+}
+
+/* --- memory --- */
+
+FIXTURE(memory) {
+	int fd;
+	int clist;
+	char root[32];
+	char group[64];
+};
+
+static bool put(const char *dir, const char *file, const char *text)
+{
+	char path[PATH_MAX];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return false;
+	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	close(fd);
+	return ok;
+}
+
+/* A number of one line, or out of the line that begins with @key. */
+static long get(const char *dir, const char *file, const char *key)
+{
+	char path[PATH_MAX], line[256];
+	size_t len = strlen(key);
+	long value = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, len) && (!len || line[len] == ' '))
+			value = atol(line + len);
+	if (f)
+		fclose(f);
+	return value;
+}
+
+/* Of kernel objects that are charged; brought up to date every two seconds. */
+static long charged(const char *group)
+{
+	ums_sleep_ms(2500);
+	return get(group, "memory.stat", "slab");
+}
+
+FIXTURE_SETUP(memory)
+{
+	self->root[0] = 0;
+	self->group[0] = 0;
+	self->fd = ums_open();
+	if (ums_no_device(self->fd))
+		SKIP(return, NO_DEVICE);
+	if (geteuid())
+		SKIP(return, NO_ROOT);
+	ASSERT_LE(0, self->fd);
+	self->clist = ums_create(self->fd);
+	snprintf(self->root, sizeof(self->root), "/tmp/ums-cgroup.XXXXXX");
+	ASSERT_NE(NULL, mkdtemp(self->root));
+	if (mount("none", self->root, "cgroup2", 0, NULL))
+		SKIP(return, "needs CONFIG_CGROUPS");
+	if (!put(self->root, "cgroup.subtree_control", "+memory"))
+		SKIP(return, "needs CONFIG_MEMCG, and no cgroup v1 that has it");
+	snprintf(self->group, sizeof(self->group), "%s/ums-limits-%d",
+		 self->root, getpid());
+	ASSERT_EQ(0, mkdir(self->group, 0700));
+}
+
+FIXTURE_TEARDOWN(memory)
+{
+	close(self->fd);
+	if (self->group[0])
+		EXPECT_TRUE(WAIT_FOR(!rmdir(self->group)));
+	if (self->root[0]) {
+		umount(self->root);
+		rmdir(self->root);
+	}
+}
+
+#define NR_CHARGED	200
+/* What a worker costs at least, and an event. */
+#define WORKER_BYTES	1000
+#define EVENT_BYTES	64
+
+static pthread_barrier_t threads_are_there;
+static atomic_int may_enter;
+
+static void *enter_when_told(void *arg)
+{
+	struct ums_worker *worker = arg;
+
+	worker->tid = gettid();
+	pthread_barrier_wait(&threads_are_there);
+	while (!may_enter)
+		usleep(1000);
+	CHECK_EQ(0, ums_enter(worker->fd, ENTER_UMS_WORK, worker->clist, 0));
+	return NULL;
+}
+
+/* Beyond what the same threads cost without UMS. */
+TEST_F_TIMEOUT(memory, of_workers_is_charged, LONG_TEST)
+{
+	long before, after;
+	pid_t child;
+
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		static struct ums_worker workers[NR_CHARGED];
+		int fd, clist;
+
+		close(self->fd);
+		MUST(put(self->group, "cgroup.procs", "0"));
+		fd = ums_open();
+		clist = ums_create(fd);
+		MUST(!pthread_barrier_init(&threads_are_there, NULL,
+					   NR_CHARGED + 1));
+		for (int i = 0; i < NR_CHARGED; i++) {
+			workers[i].fd = fd;
+			workers[i].clist = clist;
+			MUST(!pthread_create(&workers[i].thread, NULL,
+					     enter_when_told, &workers[i]));
+		}
+		pthread_barrier_wait(&threads_are_there);
+		before = charged(self->group);
+		may_enter = 1;
+		for (int i = 0; i < NR_CHARGED; i++)
+			MUST(WAIT_FOR(ums_state(fd, workers[i].tid) ==
+				      UMS_STATE_READY));
+		after = charged(self->group);
+		fprintf(stderr, "# %ld bytes for each worker\n",
+			(after - before) / NR_CHARGED);
+		MUST(after - before >= NR_CHARGED * WORKER_BYTES);
+		_exit(0);
+	}
+	EXPECT_CHILD_OK(child);
+}
+
+TEST_F_TIMEOUT(memory, of_events_is_charged, LONG_TEST)
+{
+	long before, after;
+	pid_t child;
+
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		struct ums_worker worker = { .granted = LOTS };
+		int fd, clist, count = 0;
+
+		close(self->fd);
+		MUST(put(self->group, "cgroup.procs", "0"));
+		fd = ums_open();
+		clist = ums_create(fd);
+		MUST(!ums_worker_start(&worker, fd, clist,
+				       ums_work_yield_forever));
+		MUST(!ums_become_sched_with(fd, clist, ENTER_UMS_KEEP));
+		MUST(ums_dequeue(fd, clist) == worker.tid);
+		before = charged(self->group);
+		while (!ums_exec(fd, worker.tid))
+			count++;
+		after = charged(self->group);
+		fprintf(stderr, "# %ld bytes for each of %d events\n",
+			(after - before) / count, count);
+		MUST(after - before >= count * EVENT_BYTES);
+		_exit(0);
+	}
+	EXPECT_CHILD_OK(child);
+}
+
+/* A process whose threads are in UMS and do what they are told. */
+struct bystander {
+	struct ums_test_run run;
+	struct ums_worker workers[2];
+};
+
+static bool serves(struct bystander *b, int fd)
+{
+	b->run = (struct ums_test_run) {
+		.fd = fd, .clist = ums_create(fd), .workers = b->workers,
+		.nr_workers = 2, .live = 2,
+	};
+	memset(b->workers, 0, sizeof(b->workers));
+	for (int i = 0; i < 2; i++) {
+		b->workers[i].value = 100;
+		if (ums_worker_start(&b->workers[i], fd, b->run.clist,
+				     ums_work_yield))
+			return false;
+	}
+	if (ums_become_sched(fd, b->run.clist) || ums_schedule(&b->run) ||
+	    ums_exit(fd))
+		return false;
+	for (int i = 0; i < 2; i++)
+		pthread_join(b->workers[i].thread, NULL);
+	return b->run.yields == 200 && b->run.ends == 2;
+}
+
+/*
+ * Lists and workers without end, in a group with little memory: the process is
+ * refused, or killed, and nobody else.  What it had is given back.
+ */
+TEST_F_TIMEOUT(memory, endless_use_ends_its_process_only, LONG_TEST)
+{
+	long killed = get("/proc", "vmstat", "oom_kill");
+	struct bystander bystander;
+	int status;
+	pid_t child;
+
+	ASSERT_TRUE(put(self->group, "memory.max", "16777216"));
+	(void)put(self->group, "memory.swap.max", "0");
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		struct ums_worker *worker;
+		int fd, clist, last = 0;
+
+		close(self->fd);
+		MUST(put(self->group, "cgroup.procs", "0"));
+		fd = ums_open();
+		clist = ums_create(fd);
+		for (;;) {
+			/* Refused is what it may be; it does not give up. */
+			clist = ums_create(fd);
+			last = clist > 0 ? clist : last;
+			worker = calloc(1, sizeof(*worker));
+			MUST(worker);
+			worker->granted = LOTS;
+			(void)ums_worker_create(worker, fd, last,
+						ums_work_return);
+			memset(malloc(4096), 1, 4096);
+		}
+	}
+	/* Meanwhile, and after. */
+	EXPECT_TRUE(serves(&bystander, self->fd));
+	status = ums_wait_child(child);
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(SIGKILL, WTERMSIG(status));
+	EXPECT_TRUE(serves(&bystander, self->fd));
+	EXPECT_LT(0, get(self->group, "memory.events", "oom_kill"));
+	/* With CONFIG_VM_EVENT_COUNTERS: those were all. */
+	if (killed >= 0)
+		EXPECT_EQ(killed + get(self->group, "memory.events",
+				       "oom_kill"),
+			  get("/proc", "vmstat", "oom_kill"));
+	EXPECT_TRUE(WAIT_FOR(!ums_exists(UMS_PROC "/%d", child)));
+	EXPECT_TRUE(WAIT_FOR(get(self->group, "memory.current", "") <
+			     4 * 1024 * 1024));
+	TH_LOG("%ld bytes left", get(self->group, "memory.current", ""));
+	EXPECT_NO_NOTES();
+}
+
+struct refused {
+	int fd;
+	int clist;
+	atomic_int ret;
+};
+
+static void *enter_once(void *arg)
+{
+	struct refused *r = arg;
+
+	while (r->ret != 2)
+		;
+	r->ret = ums_enter(r->fd, ENTER_UMS_WORK, r->clist, 0);
+	/* What a thread has when it ends would be memory for others. */
+	while (r->ret != 3)
+		;
+	return NULL;
+}
+
+static void next_stage(atomic_int *stage, int from)
+{
+	*stage = from;
+	while (*stage == from)
+		;
+}
+
+/* In a group that gets no memory between two stages. */
+static void be_refused(const char *group, atomic_int *stage)
+{
+	int ids[UMS_MAX_CLISTS] = {}, count = 0, refusals = 0, ret;
+	struct refused r = { .ret = 1 };
+	struct ums_event event;
+	pthread_t thread;
+
+	MUST(put("/proc/self", "oom_score_adj", "-1000"));
+	MUST(put(group, "cgroup.procs", "0"));
+	r.fd = ums_open();
+	r.clist = ums_create(r.fd);
+	MUST(!pthread_create(&thread, NULL, enter_once, &r));
+	MUST(!mlockall(MCL_CURRENT));
+	next_stage(stage, 1);
+
+	/* Until the crumbs of what it has are used up. */
+	while (count < UMS_MAX_CLISTS && refusals < 5) {
+		ret = ums_create(r.fd);
+		if (ret < 0) {
+			MUST(ret == -ENOMEM);
+			refusals++;
+			continue;
+		}
+		ids[count++] = ret;
+		refusals = 0;
+	}
+	MUST(refusals == 5);
+	r.ret = 2;
+	while (r.ret == 2)
+		;
+	MUST(r.ret == -ENOMEM);
+	MUST(ums_enter_sched(r.fd, r.clist, 0) == -ENOMEM);
+	/* Nothing was entered, or counted. */
+	MUST(ums_exit(r.fd) == -ESRCH);
+	MUST(!ums_delete(r.fd, r.clist));
+	for (int i = 0; i < count; i++)
+		MUST(!ums_delete(r.fd, ids[i]));
+
+	r.ret = 3;
+	MUST(!pthread_join(thread, NULL));
+	next_stage(stage, 3);
+	r.clist = ums_create(r.fd);
+	MUST(r.clist > 0);
+	MUST(!ums_enter_sched(r.fd, r.clist, 0));
+	MUST(!ums_dqevent(r.fd, &event));
+	MUST(event.type == SCHEDULER_STARTUP);
+}
+
+/*
+ * A process that must not be killed gets ENOMEM from the calls themselves, which
+ * have done nothing then, and goes on when there is memory again.
+ */
+TEST_F_TIMEOUT(memory, refused_memory_changes_nothing, LONG_TEST)
+{
+	atomic_int *stage = mmap(NULL, sizeof(*stage), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t child;
+
+	ASSERT_NE(MAP_FAILED, stage);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		close(self->fd);
+		be_refused(self->group, stage);
+		_exit(0);
+	}
+	EXPECT_TRUE(WAIT_FOR(*stage == 1));
+	EXPECT_TRUE(put(self->group, "memory.max", "0"));
+	*stage = 2;
+	EXPECT_TRUE(WAIT_FOR(*stage == 3));
+	EXPECT_TRUE(put(self->group, "memory.max", "max"));
+	*stage = 4;
+	EXPECT_CHILD_OK(child);
+	EXPECT_LT(0, get(self->group, "memory.events", "max"));
+	EXPECT_EQ(0, get(self->group, "memory.events", "oom_kill"));
+}
+
+TEST_HARNESS_MAIN
