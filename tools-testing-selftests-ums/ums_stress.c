@@ -301,10 +301,16 @@ static void sched_event(struct sched *s, const struct ums_event *event)
 	if (event->type == SCHEDULER_STARTUP)
 		return;
 	w = find(ums_event_context(event));
-	if (!w || GET(w->ended) || event->type > THREAD_PREEMPTED)
+	if (event->type > THREAD_PREEMPTED ||
+	    (event->type == THREAD_TERMINATED && (!w || GET(w->ended))))
 		fail("event %u about %d", event->type,
 		     ums_event_context(event));
 	atomic_fetch_add(&s->events, 1);
+	/* Read so late that the worker has ended under another one since. */
+	if (!w || GET(w->ended)) {
+		atomic_fetch_add(&st.events[event->type], 1);
+		return;
+	}
 	atomic_fetch_add(&w->seen[event->type], 1);
 	atomic_fetch_add(&st.events[event->type], 1);
 	if (event->type != THREAD_TERMINATED)
