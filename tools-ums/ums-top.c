@@ -4,7 +4,6 @@
  *
  * Copyright (C) UMS developers <ums@lists.linux.dev>
  */
-#define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
 #include <getopt.h>

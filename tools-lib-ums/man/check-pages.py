@@ -88,7 +88,7 @@ class Page:
         return found
 
     def errors(self):
-        return errors_in(r"^\.It Bq Er .*", self.text)
+        return errors_in(r"^\.It B[oq] Er .*", self.text)
 
     def subsection(self, title):
         pattern = rf"^\.Ss {title}\n(.*?)(?=^\.S[sh] |\Z)"
@@ -268,7 +268,7 @@ def check_calls(page, uapi, documented):
         for item in ("Argument", "Caller", "Result"):
             if not re.search(rf"^\.It {item}$", text, re.M):
                 complain(page.file, f"{call}: no {item}")
-        said = errors_in(r"^\.It Bq Er .*", text)
+        said = errors_in(r"^\.It B[oq] Er .*", text)
         other = rst_errors(documented.get(call, ""))
         if not other:
             complain(page.file, f"uapi.rst has no errors of {call}")
