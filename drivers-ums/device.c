@@ -502,7 +502,7 @@ static long ums_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	}
 }
 
-static const struct file_operations ums_fops = {
+VISIBLE_IF_KUNIT const struct file_operations ums_fops = {
 	.owner		= THIS_MODULE,
 	.open		= ums_open,
 	.flush		= ums_flush,

@@ -166,7 +166,7 @@ static int ums_worker_info_show(struct seq_file *m, void *v)
 	return 0;
 }
 
-static int ums_worker_info_show_all(struct seq_file *m, void *v)
+VISIBLE_IF_KUNIT int ums_worker_info_show_all(struct seq_file *m, void *v)
 {
 	struct ums_worker *w = to_worker((struct ums_context *)m->private);
 
@@ -193,7 +193,7 @@ static const struct proc_ops ums_worker_info_ops = {
 	.proc_release	= single_release,
 };
 
-static int ums_scheduler_info_show(struct seq_file *m, void *v)
+VISIBLE_IF_KUNIT int ums_scheduler_info_show(struct seq_file *m, void *v)
 {
 	struct ums_scheduler *s = to_scheduler((struct ums_context *)m->private);
 	struct ums_worker *w;

@@ -63,7 +63,7 @@ static void ums_slice_stop(struct ums_scheduler *s)
  * A scheduler for the calling thread, with the first event that it is to read,
  * known to nobody yet.  Undone by ums_scheduler_destroy().
  */
-static struct ums_scheduler *
+VISIBLE_IF_KUNIT struct ums_scheduler *
 ums_scheduler_create(struct ums_data *data, const struct ums_enter *args)
 {
 	struct ums_event_node *startup;

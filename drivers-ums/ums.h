@@ -28,6 +28,7 @@
 #ifndef _UMS_H
 #define _UMS_H
 
+#include <kunit/visibility.h>
 #include <linux/container_of.h>
 #include <linux/hrtimer.h>
 #include <linux/irq_work.h>
@@ -583,5 +584,18 @@ int ums_proc_worker_create(struct ums_worker *w);
 void ums_proc_worker_remove(struct ums_worker *w);
 void ums_proc_worker_moved(struct ums_worker *w);
 void ums_proc_links_init(struct ums_data *data);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/* What is static but for ums_kunit.c */
+struct seq_file;
+
+extern const struct file_operations ums_fops;
+struct ums_scheduler *ums_scheduler_create(struct ums_data *data,
+					   const struct ums_enter *args);
+struct ums_worker *ums_worker_create(struct ums_data *data,
+				     const struct ums_enter *args);
+int ums_scheduler_info_show(struct seq_file *m, void *v);
+int ums_worker_info_show_all(struct seq_file *m, void *v);
+#endif
 
 #endif /* _UMS_H */

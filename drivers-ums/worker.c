@@ -60,7 +60,7 @@ static void ums_worker_unjoin(struct ums_worker *w)
  * A worker for the calling thread, known to nobody yet.  Undone by
  * ums_worker_unjoin() and ums_worker_destroy().
  */
-static struct ums_worker *
+VISIBLE_IF_KUNIT struct ums_worker *
 ums_worker_create(struct ums_data *data, const struct ums_enter *args)
 {
 	struct ums_worker *w;
