@@ -250,6 +250,18 @@ slowness() {
 	esac
 }
 
+# What the kernel says when something is wrong.
+fault='WARNING: |BUG: |^(\[[^]]*\] *)?BUG|Oops|Kernel panic|general protection fault'
+fault+='|KASAN|KCSAN|UBSAN|KMSAN|kmemleak: [0-9]|ODEBUG|self-detected stall|detected stalls'
+fault+='|rcu: INFO|INFO: task .* blocked|soft lockup|hard LOCKUP|lockdep|possible .*lock'
+fault+='|suspicious RCU|inconsistent lock state|list_(add|del) corruption|refcount_t:'
+fault+='|bad unlock balance|held lock freed|still has locks held|INFO: trying to register'
+fault+='|Invalid wait context|scheduling while atomic|sleeping function called'
+fault+='|stack guard page|unable to handle|double fault|Call Trace:|workqueue lockup'
+# Said at boot by a healthy kernel with lockdep.
+harmless='Lock dependency validator|lockdep debugging is|lockdep is turned on'
+harmless+='|RCU lockdep checking is enabled|MAX_LOCKDEP_|lockdep_|Freeing .*memory'
+
 # ---- packages that the machine's apt does not offer ------------------------
 
 # private_apt NAME TOOL...: apt with a sources list and a state of its own, in
