@@ -135,14 +135,33 @@ shell_quote() {
 	done
 }
 
+# pack FOLDER ARCHIVE: an uncompressed initramfs part, owned by root.
+pack() {
+	(cd "$1" && find . -mindepth 1 | LC_ALL=C sort |
+		cpio --quiet -o -H newc -R 0:0 --reproducible) >"$2.new"
+	mv "$2.new" "$2"
+}
+
 # Sets kname (a short name), ksrc (the worked-on tree) from KERNEL; arch, target
 # (kname, with the architecture unless it is x86_64), system (the guest's own
 # part of the initramfs) from ARCH; and config (a name), out (the kernel's build
 # folder), image (the kernel in it), user_out (what does not depend on the
 # configuration) from CONFIG.
+#
+# KERNEL=stock is Debian's own kernel, which is not built: see stock.sh. It is for
+# scripts that say takes_stock=y.
 choose_kernel() {
 	local kernel=${KERNEL:-6.12} file
 	case $kernel in
+	stock)
+		[ "${takes_stock:-}" = y ] ||
+			die "KERNEL=stock: that is not for this script, which needs a kernel's source"
+		[ "${ARCH:-x86_64}${CONFIG:-base}" = x86_64base ] ||
+			die "KERNEL=stock: there is no choice of ARCH or CONFIG"
+		[[ ${STOCK:-cloud-amd64} =~ ^[a-z0-9-]+$ ]] ||
+			die "STOCK=$STOCK: give the last part of a package's name, such as rt-amd64"
+		kname=stock${STOCK:+-$STOCK}
+		;;
 	latest)
 		file=$build/apt/latest
 		if [ ! -s "$file" ] || [ -n "$(find "$file" -mtime +0)" ]; then
@@ -395,6 +414,28 @@ folder_files() {
 			break
 		done
 	done
+}
+
+# stage_sources FOLDER: the files of the folders as they lie in the kernel tree.
+# What is the same already is left alone, and what was there once goes.
+stage_sources() {
+	local path here list=$1/.staged
+	mkdir -p "$1"
+	folder_files >"$list.new"
+	[ ! -e "$list" ] || cut -d' ' -f1 "$list" | sort |
+		comm -23 - <(cut -d' ' -f1 "$list.new" | sort) |
+		(cd "$1" && xargs -r rm -f)
+	while read -r path here; do
+		! cmp -s "$top/$here" "$1/$path" || continue
+		mkdir -p "$(dirname "$1/$path")"
+		cp -p "$top/$here" "$1/$path"
+	done <"$list.new"
+	mv "$list.new" "$list"
+}
+
+# The version of libums, which all packages have.
+ums_version() {
+	sed -n 's/^VERSION := //p' "$top/tools-lib-ums/Makefile"
 }
 
 # ---- counting test cases ---------------------------------------------------
