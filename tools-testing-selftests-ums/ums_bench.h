@@ -62,6 +62,7 @@ void bench_ums_round_trip(void);
 void bench_ums_round_trip_10(void);
 void bench_ums_round_trip_1000(void);
 void bench_ums_round_trip_10000(void);
+void bench_ums_round_trip_100000(void);
 void bench_ums_switch(void);
 void bench_ums_block(void);
 void bench_ums_slice_end(void);

@@ -153,7 +153,7 @@ void bench_ums_round_trip(void)
 	report("ums_round_trip", round_trip(true), "ns");
 }
 
-#define MANY		10000
+#define MANY		100000
 
 static struct ums_ready many_ready[MANY];
 static unsigned int nr_workers;
@@ -193,7 +193,12 @@ void bench_ums_round_trip_1000(void)
 
 void bench_ums_round_trip_10000(void)
 {
-	round_trips("ums_round_trip_10000", MANY);
+	round_trips("ums_round_trip_10000", 10000);
+}
+
+void bench_ums_round_trip_100000(void)
+{
+	round_trips("ums_round_trip_100000", MANY);
 }
 
 /* --- worker to worker --- */
