@@ -5,8 +5,6 @@
  * One row for each scheduler and each worker.  Times are microseconds from the
  * first event on.
  */
-#include <inttypes.h>
-
 #include "ums-trace.h"
 
 static void quote(FILE *out, const char *text)
@@ -28,8 +26,7 @@ static void quote(FILE *out, const char *text)
 
 static void put_us(FILE *out, const char *key, uint64_t ns)
 {
-	fprintf(out, ",\"%s\":%" PRIu64 ".%03u", key, ns / 1000,
-		(unsigned int)(ns % 1000));
+	fprintf(out, ",\"%s\":%llu.%03llu", key, ns / 1000ULL, ns % 1000ULL);
 }
 
 /* An entry's beginning; each but the first one follows a comma. */
@@ -141,7 +138,7 @@ void write_json(FILE *out, const struct model *model)
 {
 	fputs("{\"displayTimeUnit\":\"ns\",\"otherData\":{\"command\":", out);
 	quote(out, model->command);
-	fprintf(out, ",\"lost_events\":%" PRIu64 "},\n\"traceEvents\":[\n",
+	fprintf(out, ",\"lost_events\":%llu},\n\"traceEvents\":[\n",
 		model->lost);
 	/* An entry that every other one can follow. */
 	fputs("{\"ph\":\"M\",\"pid\":0,\"name\":\"trace\",\"args\":{}}", out);

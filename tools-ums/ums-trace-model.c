@@ -5,8 +5,8 @@
  * Goes by each event alone, as far as it can: when events were lost, or recording
  * began late, what comes after is right again.
  */
+#include <err.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "ums-trace.h"
 
@@ -24,7 +24,7 @@ static struct actor *find_actor(pid_t pid, bool scheduler)
 			return actor;
 	actor = calloc(1, sizeof(*actor));
 	if (!actor)
-		fail("out of memory");
+		errx(EXIT_FAILED, "out of memory");
 	actor->pid = pid;
 	actor->scheduler = scheduler;
 	actor->now.kind = AWAY;

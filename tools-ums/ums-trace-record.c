@@ -9,6 +9,7 @@
  * "format" of each event describe.
  */
 #include <endian.h>
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -82,7 +83,7 @@ static FILE *open_file(const char *fmt, const char *name, const char *mode)
 	snprintf(path, sizeof(path), fmt, instance, name);
 	file = fopen(path, mode);
 	if (!file)
-		fail_errno("%s", path);
+		err(EXIT_FAILED, "%s", path);
 	return file;
 }
 
@@ -91,7 +92,7 @@ static void put(const char *name, const char *value)
 	FILE *file = open_file("%s/%s", name, "we");
 
 	if (fputs(value, file) < 0 || fclose(file))
-		fail_errno("%s/%s: %s", instance, name, value);
+		err(EXIT_FAILED, "%s/%s: %s", instance, name, value);
 }
 
 /* "\tfield:<type> <name>;\toffset:<n>;\tsize:<n>;\tsigned:<n>;" */
@@ -134,7 +135,7 @@ static void read_page_format(void)
 	}
 	fclose(file);
 	if (!page_format.data_offset || !page_format.commit_size)
-		fail("%s/events/header_page: not understood", instance);
+		errx(EXIT_FAILED, "%s/events/header_page: not understood", instance);
 }
 
 static void read_format(int type)
@@ -154,7 +155,7 @@ static void read_format(int type)
 	}
 	fclose(file);
 	if (!format->id || !format->nr_fields)
-		fail("%s/events/%s: not understood", instance, path);
+		errx(EXIT_FAILED, "%s/events/%s: not understood", instance, path);
 }
 
 /* --- pages of the ring buffer --- */
@@ -224,7 +225,7 @@ static void parse_page(const unsigned char *page, size_t size,
 	uint32_t header, type, word;
 
 	if (end > page + size)
-		fail("a page of the ring buffer is not understood");
+		errx(EXIT_FAILED, "a page of the ring buffer is not understood");
 	while (end - data >= 4) {
 		header = load(data, 4, false);
 		if (__BYTE_ORDER == __LITTLE_ENDIAN) {
@@ -288,7 +289,7 @@ static void read_buffers(struct event_list *list)
 		while ((size = read(cpu_fds[cpu], page, sizeof(page))) > 0)
 			parse_page(page, size, list);
 		if (size < 0 && errno != EAGAIN && errno != EINTR)
-			fail_errno("reading what CPU %d recorded", cpu);
+			err(EXIT_FAILED, "reading what CPU %d recorded", cpu);
 	}
 }
 
@@ -321,43 +322,41 @@ static void open_buffers(void)
 	nr_cpus = sysconf(_SC_NPROCESSORS_CONF);
 	cpu_fds = calloc(nr_cpus, sizeof(*cpu_fds));
 	if (!cpu_fds)
-		fail("out of memory");
+		errx(EXIT_FAILED, "out of memory");
 	for (int cpu = 0; cpu < nr_cpus; cpu++) {
 		snprintf(path, sizeof(path), "%s/per_cpu/cpu%d/trace_pipe_raw",
 			 instance, cpu);
 		cpu_fds[cpu] = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		/* One that is not there has nothing to tell. */
 		if (cpu_fds[cpu] < 0 && errno != ENOENT)
-			fail_errno("%s", path);
+			err(EXIT_FAILED, "%s", path);
 	}
 }
 
 static void open_instance(unsigned int buffer_kib)
 {
-	char value[32];
+	char path[sizeof(instance)], value[32];
 
 	if (access(TRACEFS "/trace_clock", F_OK)) {
 		if (!mount("tracefs", TRACEFS, "tracefs", 0, NULL))
 			mounted = true;
 		else if (errno == EPERM || errno == EACCES)
-			fail("%s: needs root", TRACEFS);
+			errx(EXIT_FAILED, "%s: needs root", TRACEFS);
 		else if (errno == ENODEV || errno == ENOENT)
-			fail("no tracefs: this kernel cannot trace (CONFIG_FTRACE)");
+			errx(EXIT_FAILED, "no tracefs: this kernel cannot trace (CONFIG_FTRACE)");
 		else if (errno != EBUSY)
-			fail_errno("%s", TRACEFS);
+			err(EXIT_FAILED, "%s", TRACEFS);
 	}
 	atexit(clean_up);
-	snprintf(instance, sizeof(instance), TRACEFS "/instances/ums-trace.%d",
+	snprintf(path, sizeof(path), TRACEFS "/instances/ums-trace.%d",
 		 getpid());
-	if (mkdir(instance, 0700)) {
-		char path[sizeof(instance)];
-
-		strcpy(path, instance);
-		*instance = 0;
+	if (mkdir(path, 0700)) {
 		if (errno == EACCES || errno == EPERM)
-			fail("%s: needs root", TRACEFS);
-		fail_errno("%s", path);
+			errx(EXIT_FAILED, "%s: needs root", TRACEFS);
+		err(EXIT_FAILED, "%s", path);
 	}
+	/* To be removed at the end, whatever comes. */
+	memcpy(instance, path, sizeof(instance));
 	snprintf(value, sizeof(value), "%u", buffer_kib);
 	put("buffer_size_kb", value);
 	put("trace_clock", "mono");
@@ -369,7 +368,8 @@ static void check_events(void)
 
 	snprintf(path, sizeof(path), "%s/events/ums", instance);
 	if (access(path, F_OK))
-		fail("no events of UMS: is the driver loaded, and was it built with CONFIG_EVENT_TRACING?");
+		errx(EXIT_FAILED,
+		     "no events of UMS: no driver, or one without tracepoints");
 }
 
 /* "<pid> <command>" */
@@ -395,10 +395,10 @@ static void start(char **command)
 	int report[2], error;
 
 	if (pipe2(report, O_CLOEXEC))
-		fail_errno("pipe");
+		err(EXIT_FAILED, "pipe");
 	child = fork();
 	if (child < 0)
-		fail_errno("fork");
+		err(EXIT_FAILED, "fork");
 	if (!child) {
 		sigprocmask(SIG_SETMASK, &old_mask, NULL);
 		execvp(*command, command);
@@ -412,7 +412,7 @@ static void start(char **command)
 		int status;
 
 		waitpid(child, &status, 0);
-		warning("%s: %s", *command, strerror(error));
+		warnx("%s: %s", *command, strerror(error));
 		exit(WEXITSTATUS(status));
 	}
 	close(report[0]);

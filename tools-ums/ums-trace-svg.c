@@ -6,8 +6,6 @@
  * high as their share of its time.  So a picture of a million switches is as
  * large as one of a thousand.
  */
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "ums-trace.h"
@@ -32,21 +30,22 @@ static const char *const class_names[] = {
 	"m", "s", "i",
 };
 
-static const char style[] =
-	"text{font:12px sans-serif;fill:#222}"
-	".h{font-size:15px;font-weight:bold}"
-	".n{font-size:11px;fill:#666}"
-	".e{text-anchor:end}"
-	".c{text-anchor:middle}"
-	".b{font-size:11px;text-anchor:middle;pointer-events:none}"
-	".g{stroke:#ddd}"
-	".x{fill:#f6f6f6}"
-	".w0{fill:#8ab6e0}.w1{fill:#f5b66b}.w2{fill:#8fcb8f}.w3{fill:#e99a9a}"
-	".w4{fill:#c0a6dc}.w5{fill:#d9c45f}.w6{fill:#86cfcf}.w7{fill:#eaa3cc}"
-	".w8{fill:#b9b08f}.w9{fill:#9db0ff}"
-	".m{fill:#a9bccb}"
-	".s{fill:#5d6670}"
-	".i{fill:#dcdcdc}";
+static const char *const style[] = {
+	"text{font:12px sans-serif;fill:#222}",
+	".h{font-size:15px;font-weight:bold}",
+	".n{font-size:11px;fill:#666}",
+	".e{text-anchor:end}",
+	".c{text-anchor:middle}",
+	".b{font-size:11px;text-anchor:middle;pointer-events:none}",
+	".g{stroke:#ddd}",
+	".x{fill:#f6f6f6}",
+	".w0{fill:#8ab6e0}.w1{fill:#f5b66b}.w2{fill:#8fcb8f}.w3{fill:#e99a9a}",
+	".w4{fill:#c0a6dc}.w5{fill:#d9c45f}.w6{fill:#86cfcf}.w7{fill:#eaa3cc}",
+	".w8{fill:#b9b08f}.w9{fill:#9db0ff}",
+	".m{fill:#a9bccb}",
+	".s{fill:#5d6670}",
+	".i{fill:#dcdcdc}",
+};
 
 static void put_text(FILE *out, const char *text)
 {
@@ -154,9 +153,9 @@ static void put_block(struct row *row)
 		return;
 	for (int i = 0; i <= CLASS_MIXED; i++)
 		workers += row->sums[i];
-	fprintf(out, "<g><title>%u runs in %s: workers %.0f %%, scheduler %.0f %%, idle %.0f %%</title>",
-		row->runs, format_time(row->total),
-		100 * workers / row->total,
+	fprintf(out, "<g><title>%u runs in %s: workers %.0f %%, ", row->runs,
+		format_time(row->total), 100 * workers / row->total);
+	fprintf(out, "scheduler %.0f %%, idle %.0f %%</title>",
 		100 * row->sums[CLASS_SELF] / row->total,
 		100 * row->sums[CLASS_IDLE] / row->total);
 	/* From the bottom: the workers, the scheduler, idle time. */
@@ -211,16 +210,19 @@ static void put_span(struct row *row, const struct actor *scheduler,
 
 static void put_shares(struct row *row, double in_ums)
 {
+	int x = LEFT + WIDTH + 10;
 	double workers = 0;
 
 	if (in_ums <= 0)
 		return;
 	for (int i = 0; i <= CLASS_MIXED; i++)
 		workers += row->shares[i];
-	fprintf(row->out, "<text class=\"n\" x=\"%d\" y=\"%.1f\">workers %.0f %%</text>",
-		LEFT + WIDTH + 10, row->y + 11, 100 * workers / in_ums);
-	fprintf(row->out, "<text class=\"n\" x=\"%d\" y=\"%.1f\">itself %.0f %%, idle %.0f %%</text>\n",
-		LEFT + WIDTH + 10, row->y + 24,
+	fprintf(row->out, "<text class=\"n\" x=\"%d\" y=\"%.1f\">", x,
+		row->y + 11);
+	fprintf(row->out, "workers %.0f %%</text>", 100 * workers / in_ums);
+	fprintf(row->out, "<text class=\"n\" x=\"%d\" y=\"%.1f\">", x,
+		row->y + 24);
+	fprintf(row->out, "itself %.0f %%, idle %.0f %%</text>\n",
 		100 * row->shares[CLASS_SELF] / in_ums,
 		100 * row->shares[CLASS_IDLE] / in_ums);
 }
@@ -288,15 +290,16 @@ static void put_title(FILE *out, const struct model *model)
 
 	fprintf(out, "<text class=\"h\" x=\"10\" y=\"22\">");
 	put_text(out, model->command);
-	fprintf(out, "</text>\n<text class=\"n\" x=\"10\" y=\"39\">%zu scheduler%s, %zu worker%s; %s",
+	fputs("</text>\n<text class=\"n\" x=\"10\" y=\"39\">", out);
+	fprintf(out, "%zu scheduler%s, %zu worker%s; %s",
 		model->nr_schedulers, model->nr_schedulers == 1 ? "" : "s",
 		workers, workers == 1 ? "" : "s",
 		format_time(model->end - model->begin));
 	if (model->end - model->begin < model->last - model->first)
 		fprintf(out, " of %s", format_time(model->last - model->first));
-	fprintf(out, ", in which workers ran %" PRIu64 " times", model->runs);
+	fprintf(out, ", in which workers ran %llu times", model->runs);
 	if (model->lost)
-		fprintf(out, "; %" PRIu64 " events were lost", model->lost);
+		fprintf(out, "; %llu events were lost", model->lost);
 	fputs("</text>\n", out);
 }
 
@@ -344,9 +347,13 @@ void write_svg(FILE *out, const struct model *model)
 			(entries + columns - 1) / columns * 18;
 	int width = LEFT + WIDTH + RIGHT;
 
-	fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%.0f\" viewBox=\"0 0 %d %.0f\">\n",
+	fputs("<svg xmlns=\"http://www.w3.org/2000/svg\" ", out);
+	fprintf(out, "width=\"%d\" height=\"%.0f\" viewBox=\"0 0 %d %.0f\">\n",
 		width, height, width, height);
-	fprintf(out, "<style>%s</style>\n", style);
+	fputs("<style>", out);
+	for (size_t i = 0; i < ARRAY_SIZE(style); i++)
+		fputs(style[i], out);
+	fputs("</style>\n", out);
 	fprintf(out, "<rect width=\"%d\" height=\"%.0f\" fill=\"#fff\"/>\n",
 		width, height);
 	put_title(out, model);

@@ -10,7 +10,7 @@
  * event, which perf has as "ums:<event>".
  */
 #include <ctype.h>
-#include <errno.h>
+#include <err.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,7 +136,7 @@ void event_list_sort(struct event_list *list)
 		return;
 	to = calloc(list->count, sizeof(*to));
 	if (!to)
-		fail("out of memory");
+		errx(EXIT_FAILED, "out of memory");
 	for (width = 1; width < list->count; width *= 2) {
 		for (i = 0; i < list->count; i = end) {
 			mid = i + width < list->count ? i + width : list->count;
@@ -221,14 +221,14 @@ static void parse_fields(const char *text, struct event *event)
 		while (*text == ' ')
 			text++;
 		name = text;
-		text += strcspn(text, "= \n");
+		text += strcspn(text, "=\n ");
 		if (*text != '=') {
 			if (*text == '\n')
 				return;
 			continue;
 		}
 		value = text + 1;
-		end = value + strcspn(value, " \n");
+		end = value + strcspn(value, "\n ");
 		if (text - name == 5 && !memcmp(name, "cause", 5) &&
 		    !isdigit((unsigned char)*value))
 			event->cause = find(causes, ARRAY_SIZE(causes), value,
@@ -261,7 +261,7 @@ static bool parse_line(const char *line, struct event_list *list)
 	if (!name)
 		return false;
 	name += 4;
-	end = name + strcspn(name, ": \n");
+	end = name + strcspn(name, ":\n ");
 	type = event_type(name, end - name);
 	if (type < 0 || *end != ':')
 		return false;
@@ -300,17 +300,17 @@ void read_text(const char *path, struct event_list *list)
 	char *line = NULL;
 
 	if (!in)
-		fail_errno("%s", path);
+		err(EXIT_FAILED, "%s", path);
 	while (getline(&line, &size, in) >= 0)
 		if (!parse_line(line, list) && *line != '#')
 			list->lost += parse_lost(line);
 	if (ferror(in))
-		fail_errno("%s", path);
+		err(EXIT_FAILED, "%s", path);
 	free(line);
 	if (!from_stdin)
 		fclose(in);
 	if (!list->count)
-		fail("%s: no events of UMS in it, with times in seconds",
+		errx(EXIT_FAILED, "%s: no events of UMS in it, with times in seconds",
 		     from_stdin ? "standard input" : path);
 	event_list_sort(list);
 }

@@ -4,10 +4,9 @@
  *
  * See ums-trace.1, and ums-trace.h for what the other files do.
  */
+#include <err.h>
 #include <errno.h>
 #include <getopt.h>
-#include <inttypes.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -16,54 +15,12 @@
 
 #define BUFFER_KIB	4096
 
-/* Exit statuses beside the command's own, as env and timeout have them. */
-enum { EXIT_FAILED = 125 };
-
-static void complain(const char *fmt, va_list args, int error)
-{
-	fputs("ums-trace: ", stderr);
-	vfprintf(stderr, fmt, args);
-	if (error)
-		fprintf(stderr, ": %s", strerror(error));
-	putc('\n', stderr);
-}
-
-void warning(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	complain(fmt, args, 0);
-	va_end(args);
-}
-
-void fail(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	complain(fmt, args, 0);
-	va_end(args);
-	exit(EXIT_FAILED);
-}
-
-void fail_errno(const char *fmt, ...)
-{
-	int error = errno;
-	va_list args;
-
-	va_start(args, fmt);
-	complain(fmt, args, error);
-	va_end(args);
-	exit(EXIT_FAILED);
-}
-
 void *grow(void *array, size_t *room, size_t size)
 {
 	*room = *room ? 2 * *room : 64;
 	array = reallocarray(array, *room, size);
 	if (!array)
-		fail("out of memory");
+		errx(EXIT_FAILED, "out of memory");
 	return array;
 }
 
@@ -85,7 +42,7 @@ void name_thread(pid_t pid, const char *text, size_t len)
 	if (!name) {
 		name = calloc(1, sizeof(*name));
 		if (!name)
-			fail("out of memory");
+			errx(EXIT_FAILED, "out of memory");
 		name->pid = pid;
 		name->next = *bucket;
 		*bucket = name;
@@ -171,7 +128,7 @@ const char *format_time(uint64_t ns)
 			 (double)ns / units[i].ns, units[i].name);
 		return buffer;
 	}
-	snprintf(buffer, sizeof(buffers[0]), "%" PRIu64 " ns", ns);
+	snprintf(buffer, sizeof(buffers[0]), "%u ns", (unsigned int)ns);
 	return buffer;
 }
 
@@ -236,7 +193,7 @@ static uint64_t parse_time(const char *text)
 			break;
 		return value * units[i].ns;
 	}
-	fail("%s: not a time such as 20ms", text);
+	errx(EXIT_FAILED, "%s: not a time such as 20ms", text);
 }
 
 static unsigned int parse_kib(const char *text)
@@ -248,7 +205,7 @@ static unsigned int parse_kib(const char *text)
 	kib = strtoul(text, &end, 10);
 	if (errno || *text < '0' || *text > '9' || *end || kib < 8 ||
 	    kib > 4 << 20)
-		fail("%s: not a number of KiB from 8 to %d", text, 4 << 20);
+		errx(EXIT_FAILED, "%s: not a number of KiB from 8 to %d", text, 4 << 20);
 	return kib;
 }
 
@@ -287,11 +244,11 @@ static void parse_options(int argc, char **argv, struct options *options)
 		}
 	}
 	if (!options->json && !options->svg)
-		fail("nothing to write: give -o or -s");
+		errx(EXIT_FAILED, "nothing to write: give -o or -s");
 	if (!options->from && optind == argc)
-		fail("nothing to record: give a command, or --from");
+		errx(EXIT_FAILED, "nothing to record: give a command, or --from");
 	if (options->from && optind < argc)
-		fail("with --from there is no command: %s", argv[optind]);
+		errx(EXIT_FAILED, "with --from there is no command: %s", argv[optind]);
 }
 
 /* --- output --- */
@@ -307,7 +264,7 @@ static FILE *open_output(const char *path)
 		return stdout;
 	file = fopen(path, "we");
 	if (!file)
-		fail_errno("%s", path);
+		err(EXIT_FAILED, "%s", path);
 	return file;
 }
 
@@ -319,7 +276,7 @@ static void write_output(const char *path, FILE *file,
 		return;
 	write(file, model);
 	if (ferror(file) || fflush(file) || (file != stdout && fclose(file)))
-		fail_errno("%s", path);
+		err(EXIT_FAILED, "%s", path);
 }
 
 static char *join(char **words)
@@ -331,7 +288,7 @@ static char *join(char **words)
 		len += strlen(words[i]) + 1;
 	text = calloc(1, len);
 	if (!text)
-		fail("out of memory");
+		errx(EXIT_FAILED, "out of memory");
 	for (int i = 0; words[i]; i++) {
 		if (i)
 			strcat(text, " ");
@@ -359,10 +316,10 @@ int main(int argc, char **argv)
 		record(argv + optind, options.buffer_kib, &list);
 	}
 	if (!list.count)
-		warning("nobody has used UMS meanwhile");
+		warnx("nobody has used UMS meanwhile");
 	if (list.lost)
-		warning("%" PRIu64 " events were lost: a larger --buffer keeps more",
-			list.lost);
+		warnx("%llu events were lost: a larger --buffer keeps more",
+		      list.lost);
 	model_build(&model, &list);
 	if (list.count)
 		model_clip(&model, options.begin, options.length);

@@ -16,6 +16,9 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+/* Exit status beside the command's own, as env and timeout have it. */
+#define EXIT_FAILED	125
+
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
 /* --- events, as Documentation/userspace-api/ums/tracing.rst has them --- */
@@ -57,7 +60,7 @@ struct event_list {
 	struct event *events;
 	size_t count;
 	size_t room;
-	uint64_t lost;		/* recorded, and overwritten before we read it */
+	unsigned long long lost; /* overwritten before they were read */
 };
 
 int event_type(const char *name, size_t len);
@@ -140,8 +143,8 @@ struct model {
 	uint64_t end;
 	uint64_t first;		/* all there is */
 	uint64_t last;
-	uint64_t runs;		/* executions in the part that is written */
-	uint64_t lost;
+	unsigned long long runs; /* executions in the part that is written */
+	unsigned long long lost;
 	const char *command;
 };
 
@@ -160,13 +163,7 @@ const char *syscall_name(int nr);
 /* "1.25 ms", in one of four static buffers. */
 const char *format_time(uint64_t ns);
 
-/* --- memory and errors, which are fatal --- */
-
+/* An array, or a larger one. */
 void *grow(void *array, size_t *room, size_t size);
-void fail(const char *fmt, ...)
-	__attribute__((noreturn, format(printf, 1, 2)));
-void fail_errno(const char *fmt, ...)
-	__attribute__((noreturn, format(printf, 1, 2)));
-void warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif /* UMS_TRACE_H */
