@@ -674,6 +674,33 @@ int exec_ums_context(struct ums_scheduler *s, pid_t pid, u64 slice_ns)
 	return ums_context_wait(&s->context, ums_worker_stopped, NULL);
 }
 
+#ifdef CONFIG_64BIT
+/* All but the event: so little is best read word by word. */
+static int ums_run_read(struct ums_run *args, struct ums_run __user *uargs)
+{
+	if (!user_read_access_begin(uargs, sizeof(*uargs)))
+		return -EFAULT;
+	unsafe_get_user(args->context, &uargs->context, efault);
+	unsafe_get_user(args->flags, &uargs->flags, efault);
+	unsafe_get_user(args->slice_ns, &uargs->slice_ns, efault);
+	unsafe_get_user(args->timeout_ns, &uargs->timeout_ns, efault);
+	user_read_access_end();
+	return 0;
+
+efault:
+	user_read_access_end();
+	return -EFAULT;
+}
+#else
+/* Not every unsafe_get_user() can read 64 bits there. */
+static int ums_run_read(struct ums_run *args, struct ums_run __user *uargs)
+{
+	if (copy_from_user(args, uargs, offsetof(struct ums_run, event)))
+		return -EFAULT;
+	return 0;
+}
+#endif
+
 /**
  * run_ums_context - IOCTL_UMS_RUN
  * @s: the calling scheduler
@@ -688,14 +715,8 @@ int run_ums_context(struct ums_scheduler *s, struct ums_run __user *uargs)
 	struct ums_run args;
 	int ret;
 
-	/* All but the event: so little is best read word by word. */
-	if (!user_read_access_begin(uargs, sizeof(*uargs)))
+	if (ums_run_read(&args, uargs))
 		return -EFAULT;
-	unsafe_get_user(args.context, &uargs->context, efault);
-	unsafe_get_user(args.flags, &uargs->flags, efault);
-	unsafe_get_user(args.slice_ns, &uargs->slice_ns, efault);
-	unsafe_get_user(args.timeout_ns, &uargs->timeout_ns, efault);
-	user_read_access_end();
 	if (args.flags & ~UMS_NONBLOCK)
 		return -EINVAL;
 
@@ -715,10 +736,6 @@ int run_ums_context(struct ums_scheduler *s, struct ums_run __user *uargs)
 			return -EAGAIN;
 	}
 	return dequeue_ums_sched_event(s, &uargs->event, args.timeout_ns);
-
-efault:
-	user_read_access_end();
-	return -EFAULT;
 }
 
 /**
