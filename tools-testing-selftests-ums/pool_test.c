@@ -231,6 +231,72 @@ TEST_F(pool, priorities_are_strict_beside_another)
 	EXPECT_NO_NOTES();
 }
 
+/*
+ * One scheduler runs the gate, the other one sleeps and is kept from waking up.
+ */
+static pid_t gate_tid;
+
+static void *gate_with_tid(void *arg)
+{
+	gate_tid = gettid();
+	return gate(arg);
+}
+
+static void hold_idle_scheduler(struct __test_metadata *_metadata,
+				struct ums_hold *hold)
+{
+	ums_thread_info_t info;
+	pid_t tids[NR], tid;
+
+	ASSERT_EQ(0, ums_hold_fork(hold));
+	ASSERT_EQ(0, create_pool(2, UMS_POOL_NO_SLICE));
+	ASSERT_EQ(0, ok(ums_pool_spawn(pool, NULL, 0, gate_with_tid, NULL)));
+	ASSERT_TRUE(WAIT_FOR(gate_runs));
+	ASSERT_EQ(0, ok(query_ums_thread(gate_tid, &info)));
+	ASSERT_EQ(2, count_in_proc("schedulers", NULL, tids));
+	tid = tids[tids[0] == info.scheduler];
+	ASSERT_TRUE(WAIT_FOR(ums_is_parked(tid)));
+	ASSERT_EQ(0, ums_hold_stop(hold, tid));
+}
+
+/* Fault caught: it runs the one that it was woken for, or the first. */
+TEST_F(pool, priorities_are_strict_after_waking)
+{
+	struct ums_hold hold;
+
+	hold_idle_scheduler(_metadata, &hold);
+	QUEUE(0, 6, work_log, (void *)6);
+	QUEUE(1, 7, work_log, (void *)7);
+	QUEUE(2, 1, work_log, (void *)1);
+	ums_sleep_ms(QUIET_MS);
+	EXPECT_EQ(0, GET(nr_logged));
+	EXPECT_EQ(0, ums_hold_end(&hold));
+	ASSERT_TRUE(WAIT_FOR(nr_logged == 3));
+	EXPECT_EQ(1, GET(logged[0]));
+	EXPECT_EQ(6, GET(logged[1]));
+	EXPECT_EQ(7, GET(logged[2]));
+	gate_open = 1;
+	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
+	EXPECT_NO_NOTES();
+}
+
+/* Nobody waits for it, whatever the priorities, and nobody is left to it. */
+TEST_F(pool, waking_scheduler_is_not_waited_for)
+{
+	struct ums_hold hold;
+
+	hold_idle_scheduler(_metadata, &hold);
+	QUEUE(0, 7, work_log_and_yield, (void *)7);
+	QUEUE(1, 6, work_log, (void *)6);
+	QUEUE(2, 1, work_log, (void *)1);
+	gate_open = 1;
+	EXPECT_TRUE(WAIT_FOR(nr_logged == 22));
+	EXPECT_EQ(0, ums_hold_end(&hold));
+	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
+	EXPECT_EQ(22, GET(nr_logged));
+	EXPECT_NO_NOTES();
+}
+
 /* One that yields goes before a worse one. */
 TEST_F(pool, yielding_does_not_help_the_worse)
 {
@@ -394,14 +460,6 @@ TEST_F(pool, no_slice)
 	ASSERT_EQ(0, ok(ums_pool_destroy(pool)));
 	EXPECT_EQ(1, GET(nr_logged));
 	EXPECT_NO_NOTES();
-}
-
-static pid_t gate_tid;
-
-static void *gate_with_tid(void *arg)
-{
-	gate_tid = gettid();
-	return gate(arg);
 }
 
 /* Somebody else may stop it. */
@@ -937,11 +995,12 @@ TEST_F(pool, held_worker_waits)
 	struct ums_hold hold;
 	pid_t tids[NR];
 
+	ASSERT_EQ(0, ums_hold_fork(&hold));
 	ASSERT_EQ(0, create_pool(1, UMS_POOL_NO_SLICE));
 	CLOSE_GATE();
 	QUEUE(0, 0, work_log, (void *)1);
 	ASSERT_EQ(1, count_in_proc("workers", "idle", tids));
-	ASSERT_EQ(0, ums_hold_start(&hold, tids[0]));
+	ASSERT_EQ(0, ums_hold_stop(&hold, tids[0]));
 	gate_open = 1;
 	for (int i = 0; i < 3; i++) {
 		ASSERT_EQ(0, spawn(1, 7, work_log, (void *)2));

@@ -700,9 +700,18 @@ int ums_wait_for_stop(pid_t tid);
 struct ums_hold {
 	pid_t child;
 	int tell;
+	int told;
 };
 
+/*
+ * Make the debugger.  The fork is why that can be done before: a thread that runs
+ * meanwhile may fault, if only to update its rseq, and then sleeps, as it finds
+ * the memory map locked.
+ */
+int ums_hold_fork(struct ums_hold *hold);
 /* Returns when the thread has stopped. */
+int ums_hold_stop(struct ums_hold *hold, pid_t tid);
+/* Both. */
 int ums_hold_start(struct ums_hold *hold, pid_t tid);
 /* Lets go of it; 0 if all went well. */
 int ums_hold_end(struct ums_hold *hold);

@@ -886,10 +886,29 @@ int ums_wait_for_stop(pid_t tid)
 	return status;
 }
 
-int ums_hold_start(struct ums_hold *hold, pid_t tid)
+static void hold_thread(int in, int out)
+{
+	char byte = 0;
+	pid_t tid;
+
+	/* The other end is closed if nobody is to be held. */
+	if (read(in, &tid, sizeof(tid)) != sizeof(tid))
+		_exit(0);
+	TRACE(ptrace(PTRACE_SEIZE, tid, 0, 0));
+	TRACE(ptrace(PTRACE_INTERRUPT, tid, 0, 0));
+	ums_wait_for_stop(tid);
+	if (write(out, &byte, 1) != 1)
+		_exit(202);
+	/* Until the other end is closed. */
+	if (read(in, &byte, 1))
+		_exit(203);
+	TRACE(ptrace(PTRACE_DETACH, tid, 0, 0));
+	_exit(0);
+}
+
+int ums_hold_fork(struct ums_hold *hold)
 {
 	int down[2], up[2];
-	char byte = 0;
 
 	if (pipe(down) || pipe(up))
 		return -errno;
@@ -897,24 +916,30 @@ int ums_hold_start(struct ums_hold *hold, pid_t tid)
 	if (!hold->child) {
 		close(up[0]);
 		close(down[1]);
-		TRACE(ptrace(PTRACE_SEIZE, tid, 0, 0));
-		TRACE(ptrace(PTRACE_INTERRUPT, tid, 0, 0));
-		ums_wait_for_stop(tid);
-		if (write(up[1], &byte, 1) != 1)
-			_exit(202);
-		/* Until the other end is closed. */
-		if (read(down[0], &byte, 1))
-			_exit(203);
-		TRACE(ptrace(PTRACE_DETACH, tid, 0, 0));
-		_exit(0);
+		hold_thread(down[0], up[1]);
 	}
 	close(up[1]);
 	close(down[0]);
 	hold->tell = down[1];
-	if (read(up[0], &byte, 1) != 1)
-		return -EIO;
-	close(up[0]);
+	hold->told = up[0];
 	return 0;
+}
+
+int ums_hold_stop(struct ums_hold *hold, pid_t tid)
+{
+	char byte;
+	int ret = 0;
+
+	if (write(hold->tell, &tid, sizeof(tid)) != sizeof(tid) ||
+	    read(hold->told, &byte, 1) != 1)
+		ret = -EIO;
+	close(hold->told);
+	return ret;
+}
+
+int ums_hold_start(struct ums_hold *hold, pid_t tid)
+{
+	return ums_hold_fork(hold) ?: ums_hold_stop(hold, tid);
 }
 
 int ums_hold_end(struct ums_hold *hold)
