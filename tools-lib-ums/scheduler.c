@@ -156,12 +156,13 @@ static void sleep_a_little(void)
 static int wait_for(struct scheduler *s, ums_context_t context)
 {
 	do {
-		if (make_room(s))
+		if (make_room(s)) {
 			sleep_a_little();
-		else if (read_event(&s->kept[s->end]))
+			continue;
+		}
+		if (read_event(&s->kept[s->end]))
 			return -1;
-		else
-			s->end++;
+		s->end++;
 	} while (runs_here(context));
 	return 0;
 }
