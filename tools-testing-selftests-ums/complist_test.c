@@ -447,9 +447,6 @@ TEST_F_TIMEOUT(complist, interrupted_wakeup_is_passed_on, LONG_TEST)
 	pthread_t thread;
 
 	ASSERT_EQ(0, ums_catch(SIGUSR1, 0));
-	self->workers[0].granted = 0;
-	self->workers[0].value = RACE_LOOPS;
-	START(0, ums_work_yield);
 	for (int i = 0; i < 3; i++) {
 		/* The last one gets no signals, so one always can take it. */
 		scheds[i] = (struct ums_sched) {
@@ -460,6 +457,10 @@ TEST_F_TIMEOUT(complist, interrupted_wakeup_is_passed_on, LONG_TEST)
 	}
 	for (int i = 0; i < 3; i++)
 		ASSERT_TRUE(WAIT_FOR(scheds[i].tid));
+	/* Now: it may soon be over, and the list gone. */
+	self->workers[0].granted = 0;
+	self->workers[0].value = RACE_LOOPS;
+	START(0, ums_work_yield);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, signal_schedulers, &storm));
 	pthread_join(scheds[2].thread, NULL);
 	storm.stop = 1;

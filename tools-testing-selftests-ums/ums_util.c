@@ -132,8 +132,9 @@ static void count_signal(int sig)
 {
 	int saved = errno;
 
-	atomic_fetch_add(&ums_caught[sig], 1);
+	/* Who sees the count reads the other. */
 	atomic_store(&ums_caught_by[sig], gettid());
+	atomic_fetch_add(&ums_caught[sig], 1);
 	errno = saved;
 }
 
