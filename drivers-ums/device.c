@@ -69,6 +69,11 @@ static void ums_data_idle(struct ums_data *data)
 static void ums_data_hide(struct ums_data *data)
 {
 	mutex_lock(&ums_openers_lock);
+	/*
+	 * Pairs with smp_mb__after_atomic() in ums_context_init(): whoever comes
+	 * after this sees the device closed.
+	 */
+	smp_mb();
 	if (!atomic_read(&data->nr_contexts))
 		ums_data_idle(data);
 	mutex_unlock(&ums_openers_lock);

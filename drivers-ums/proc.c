@@ -21,10 +21,10 @@
 #include <linux/atomic.h>
 #include <linux/bitops.h>
 #include <linux/capability.h>
-#include <linux/cred.h>
 #include <linux/errno.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
+#include <linux/mm_types.h>
 #include <linux/pid.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
@@ -150,7 +150,7 @@ static bool ums_proc_visible(struct ums_data *data, struct inode *inode)
 static bool ums_proc_may_see_cookies(struct ums_data *data)
 {
 	return task_tgid(current) == data->tgid ||
-	       ns_capable_noaudit(data->file->f_cred->user_ns, CAP_SYS_PTRACE);
+	       ns_capable_noaudit(data->mm->user_ns, CAP_SYS_PTRACE);
 }
 
 static int ums_worker_info_show(struct seq_file *m, void *v)
