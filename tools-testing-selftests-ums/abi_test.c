@@ -1369,39 +1369,6 @@ TEST_F(abi, calls_from_process_with_same_memory)
 	EXPECT_EQ(0, ums_delete(self->fd, self->clist));
 }
 
-static int send_fd(int sock, int fd)
-{
-	char data = 0, control[CMSG_SPACE(sizeof(int))] = {};
-	struct iovec iov = { &data, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
-}
-
-static int receive_fd(int sock)
-{
-	char data, control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { &data, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
-	int fd;
-
-	if (recvmsg(sock, &msg, 0) != 1 || !CMSG_FIRSTHDR(&msg))
-		return -1;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
-	return fd;
-}
-
 TEST_F(abi, calls_through_passed_descriptor)
 {
 	int socks[2], ret;
@@ -1411,20 +1378,21 @@ TEST_F(abi, calls_through_passed_descriptor)
 	ret = socketpair(AF_UNIX, SOCK_STREAM, 0, socks);
 	self->fd = -1;
 	if (ret && errno == EAFNOSUPPORT)
-		SKIP(return, "needs CONFIG_UNIX");
+		SKIP(return, NO_UNIX);
 	ASSERT_EQ(0, ret);
 	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {
-		int fd = receive_fd(socks[1]);
+		int fd;
 
-		_exit(fd < 0 ? 100 : count_foreign_calls(fd, self->clist));
+		_exit(ums_receive_fds(socks[1], &fd, 1) ? 100 :
+		      count_foreign_calls(fd, self->clist));
 	}
 	self->fd = ums_open();
 	ASSERT_LE(0, self->fd);
 	self->clist = ums_create(self->fd);
 	ASSERT_LT(0, self->clist);
-	ASSERT_EQ(0, send_fd(socks[0], self->fd));
+	ASSERT_EQ(0, ums_send_fds(socks[0], &self->fd, 1));
 	EXPECT_CHILD_OK(child);
 	EXPECT_EQ(0, ums_delete(self->fd, self->clist));
 }

@@ -9,18 +9,14 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
-#define LOTS		(ULONG_MAX / 2)
-#define NOBODY		65534
 #define COOKIE		0x7fedcba987654321
 #define OVERFLOW_ID	65534
 #define NR_CLISTS	3
 
 #define NO_PID_NS	"needs CONFIG_PID_NS"
 #define NO_USER_NS	"needs CONFIG_USER_NS, for everybody"
-#define NO_UNIX		"needs CONFIG_UNIX"
 
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open	434
@@ -28,16 +24,6 @@
 #ifndef SYS_pidfd_getfd
 #define SYS_pidfd_getfd	438
 #endif
-
-/* For processes that the test forks: the exit status says that one went wrong. */
-#define MUST(cond)							\
-	do {								\
-		if (!(cond)) {						\
-			fprintf(stderr, "# %s:%d: %s (%s)\n", __FILE__,	\
-				__LINE__, #cond, strerror(errno));	\
-			_exit(1);					\
-		}							\
-	} while (0)
 
 /* The exit status of one that cannot do what the test is about. */
 #define SKIPPED	4
@@ -246,11 +232,9 @@ static void find_ids_unknown(int fd, const struct victim *v)
 	MUST(!*ums_notes());
 }
 
-/* A system call's way to another user: the library's is for all threads. */
 static void become_nobody(void)
 {
-	MUST(!syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY));
-	MUST(!syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY));
+	ums_become_nobody();
 	/* As for a process that this user has started. */
 	MUST(!prctl(PR_SET_DUMPABLE, 1));
 }
@@ -554,42 +538,6 @@ TEST_F(access, reopening_gives_own_device)
 	EXPECT_UNHARMED(v);
 }
 
-static int send_fds(int sock, const int *fds, int count)
-{
-	char data = 0, control[CMSG_SPACE(2 * sizeof(int))] = {};
-	struct iovec iov = { &data, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
-	memcpy(CMSG_DATA(cmsg), fds, count * sizeof(int));
-	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
-}
-
-static int receive_fds(int sock, int *fds, int count)
-{
-	char data, control[CMSG_SPACE(2 * sizeof(int))];
-	struct iovec iov = { &data, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
-	};
-	struct cmsghdr *cmsg;
-
-	if (recvmsg(sock, &msg, 0) != 1)
-		return -errno;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg || cmsg->cmsg_len != CMSG_LEN(count * sizeof(int)))
-		return -ENOENT;
-	memcpy(fds, CMSG_DATA(cmsg), count * sizeof(int));
-	return 0;
-}
-
 /*
  * A descriptor that was passed on neither works nor keeps the device open, and
  * serves its owner again when it comes back.  That of a list tells that it holds
@@ -612,13 +560,13 @@ TEST_F(access, passed_descriptors)
 	if (!child) {
 		close(v->fd);
 		close(socks[0]);
-		MUST(!receive_fds(socks[1], fds, 2));
+		MUST(!ums_receive_fds(socks[1], fds, 2));
 		find_descriptor_useless(fds[0], v);
 		MUST(ums_query(fds[1], v->ids[0], &query) == -ENOTTY);
 		MUST(ums_preempt(fds[1], v->ids[1]) == -ENOTTY);
 		MUST(ums_create(fds[1]) == -ENOTTY);
 		MUST(read(fds[1], &byte, 1) == -1);
-		MUST(!send_fds(socks[1], fds, 1));
+		MUST(!ums_send_fds(socks[1], fds, 1));
 		/* Until the victim has closed all that it has. */
 		MUST(!read(socks[1], &byte, 1));
 		find_descriptor_useless(fds[0], v);
@@ -628,8 +576,8 @@ TEST_F(access, passed_descriptors)
 	fds[0] = v->fd;
 	fds[1] = ums_clist_fd(v->fd, v->clists[0]);
 	ASSERT_LE(0, fds[1]);
-	ASSERT_EQ(0, send_fds(socks[0], fds, 2));
-	ASSERT_EQ(0, receive_fds(socks[0], &back, 1));
+	ASSERT_EQ(0, ums_send_fds(socks[0], fds, 2));
+	ASSERT_EQ(0, ums_receive_fds(socks[0], &back, 1));
 	EXPECT_EQ(0, ums_query(back, v->ids[0], &query));
 	EXPECT_EQ(COOKIE, query.cookie);
 	close(back);

@@ -8,20 +8,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
-
-#define LOTS	(ULONG_MAX / 2)
-#define NOBODY	65534
-
-#define MUST(cond)							\
-	do {								\
-		if (!(cond)) {						\
-			fprintf(stderr, "# %s:%d: %s (%s)\n", __FILE__,	\
-				__LINE__, #cond, strerror(errno));	\
-			_exit(1);					\
-		}							\
-	} while (0)
+#include "ums_fixture.h"
 
 FIXTURE(limits) {
 	int fd;
@@ -30,12 +17,7 @@ FIXTURE(limits) {
 
 FIXTURE_SETUP(limits)
 {
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	ASSERT_LT(0, self->clist);
+	SETUP_CLIST(return);
 }
 
 FIXTURE_TEARDOWN(limits)
@@ -121,8 +103,7 @@ TEST_F(limits, workers_by_rlimit_nproc)
 		int ret, i;
 
 		close(self->fd);
-		MUST(!syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY));
-		MUST(!syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY));
+		ums_become_nobody();
 		MUST(!setrlimit(RLIMIT_NPROC, &limit));
 		run.fd = ums_open();
 		MUST(run.fd >= 0);
@@ -154,64 +135,6 @@ TEST_F(limits, workers_by_rlimit_nproc)
 
 /* --- open files that others hold --- */
 
-/* Objects in use of a slab cache, -1 if it cannot be told. */
-static long slab_objects(const char *cache)
-{
-	char path[64], line[256];
-	long objects = -1, active;
-	FILE *file;
-	int fd;
-
-	/* Some are only kept for the next one, until told otherwise. */
-	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", cache);
-	fd = open(path, O_WRONLY);
-	if (fd < 0)
-		return -1;
-	(void)!write(fd, "1", 1);
-	close(fd);
-	file = fopen("/proc/slabinfo", "r");
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, cache, strlen(cache)) &&
-		    sscanf(line + strlen(cache), " %ld", &active) == 1)
-			objects = active;
-	if (file)
-		fclose(file);
-	return objects;
-}
-
-static int pass_fd(int sock, int fd)
-{
-	char data = 0, control[CMSG_SPACE(sizeof(int))] = {};
-	struct iovec iov = { &data, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
-}
-
-static int catch_fd(int sock)
-{
-	char data, control[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { &data, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control, .msg_controllen = sizeof(control),
-	};
-	int fd;
-
-	if (recvmsg(sock, &msg, 0) != 1 || !CMSG_FIRSTHDR(&msg))
-		return -1;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
-	return fd;
-}
-
 #define NR_HOARDED	100
 
 /*
@@ -229,10 +152,11 @@ TEST_F(limits, no_workqueues_for_hoarded_descriptors)
 		SKIP(return, NO_ROOT);
 	ret = socketpair(AF_UNIX, SOCK_STREAM, 0, socks);
 	if (ret && errno == EAFNOSUPPORT)
-		SKIP(return, "needs CONFIG_UNIX");
+		SKIP(return, NO_UNIX);
 	ASSERT_EQ(0, ret);
-	before = slab_objects("pool_workqueue");
-	if (before < 0)
+	/* Some are only kept for the next one, until told otherwise. */
+	before = ums_slab_objects("pool_workqueue");
+	if (before < 0 || !ums_exists("/sys/kernel/slab/pool_workqueue/shrink"))
 		SKIP(return, "needs CONFIG_SLUB_DEBUG, and slab_nomerge");
 	for (int i = 0; i < NR_HOARDED; i++) {
 		child = fork();
@@ -249,18 +173,17 @@ TEST_F(limits, no_workqueues_for_hoarded_descriptors)
 				MUST(!ums_worker_start(&worker, fd,
 						       ums_create(fd),
 						       ums_work_return));
-			MUST(!pass_fd(socks[1], fd));
+			MUST(!ums_send_fds(socks[1], &fd, 1));
 			_exit(0);
 		}
-		hoard[i] = catch_fd(socks[0]);
-		ASSERT_LE(0, hoard[i]);
+		ASSERT_EQ(0, ums_receive_fds(socks[0], &hoard[i], 1));
 		EXPECT_CHILD_OK(child);
 	}
 	/* Others may have made some meanwhile. */
-	EXPECT_TRUE(WAIT_FOR(slab_objects("pool_workqueue") <
+	EXPECT_TRUE(WAIT_FOR(ums_slab_objects("pool_workqueue") <
 			     before + NR_HOARDED / 10));
 	TH_LOG("pool_workqueue: %ld, then %ld", before,
-	       slab_objects("pool_workqueue"));
+	       ums_slab_objects("pool_workqueue"));
 	EXPECT_EQ(-EIO, ums_create(hoard[0]));
 	for (int i = 0; i < NR_HOARDED; i++)
 		close(hoard[i]);
@@ -274,21 +197,6 @@ FIXTURE(memory) {
 	char root[32];
 	char group[64];
 };
-
-static bool put(const char *dir, const char *file, const char *text)
-{
-	char path[PATH_MAX];
-	bool ok;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	fd = open(path, O_WRONLY);
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return ok;
-}
 
 /* A number of one line, or out of the line that begins with @key. */
 static long get(const char *dir, const char *file, const char *key)
@@ -330,7 +238,7 @@ FIXTURE_SETUP(memory)
 	ASSERT_NE(NULL, mkdtemp(self->root));
 	if (mount("none", self->root, "cgroup2", 0, NULL))
 		SKIP(return, "needs CONFIG_CGROUPS");
-	if (!put(self->root, "cgroup.subtree_control", "+memory"))
+	if (!ums_put("+memory", "%s/cgroup.subtree_control", self->root))
 		SKIP(return, "needs CONFIG_MEMCG, and no cgroup v1 that has it");
 	snprintf(self->group, sizeof(self->group), "%s/ums-limits-%d",
 		 self->root, getpid());
@@ -381,7 +289,7 @@ TEST_F_TIMEOUT(memory, of_workers_is_charged, LONG_TEST)
 		int fd, clist;
 
 		close(self->fd);
-		MUST(put(self->group, "cgroup.procs", "0"));
+		MUST(ums_put("0", "%s/cgroup.procs", self->group));
 		fd = ums_open();
 		clist = ums_create(fd);
 		MUST(!pthread_barrier_init(&threads_are_there, NULL,
@@ -419,7 +327,7 @@ TEST_F_TIMEOUT(memory, of_events_is_charged, LONG_TEST)
 		int fd, clist, count = 0;
 
 		close(self->fd);
-		MUST(put(self->group, "cgroup.procs", "0"));
+		MUST(ums_put("0", "%s/cgroup.procs", self->group));
 		fd = ums_open();
 		clist = ums_create(fd);
 		MUST(!ums_worker_start(&worker, fd, clist,
@@ -476,8 +384,8 @@ TEST_F_TIMEOUT(memory, endless_use_ends_its_process_only, LONG_TEST)
 	int status;
 	pid_t child;
 
-	ASSERT_TRUE(put(self->group, "memory.max", "16777216"));
-	(void)put(self->group, "memory.swap.max", "0");
+	ASSERT_TRUE(ums_put("16777216", "%s/memory.max", self->group));
+	(void)ums_put("0", "%s/memory.swap.max", self->group);
 	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {
@@ -485,7 +393,7 @@ TEST_F_TIMEOUT(memory, endless_use_ends_its_process_only, LONG_TEST)
 		int fd, clist, last = 0;
 
 		close(self->fd);
-		MUST(put(self->group, "cgroup.procs", "0"));
+		MUST(ums_put("0", "%s/cgroup.procs", self->group));
 		fd = ums_open();
 		clist = ums_create(fd);
 		for (;;) {
@@ -553,8 +461,8 @@ static void be_refused(const char *group, atomic_int *stage)
 	struct ums_event event;
 	pthread_t thread;
 
-	MUST(put("/proc/self", "oom_score_adj", "-1000"));
-	MUST(put(group, "cgroup.procs", "0"));
+	MUST(ums_put("-1000", "/proc/self/oom_score_adj"));
+	MUST(ums_put("0", "%s/cgroup.procs", group));
 	r.fd = ums_open();
 	r.clist = ums_create(r.fd);
 	MUST(!pthread_create(&thread, NULL, enter_once, &r));
@@ -613,10 +521,10 @@ TEST_F_TIMEOUT(memory, refused_memory_changes_nothing, LONG_TEST)
 		_exit(0);
 	}
 	EXPECT_TRUE(WAIT_FOR(*stage == 1));
-	EXPECT_TRUE(put(self->group, "memory.max", "0"));
+	EXPECT_TRUE(ums_put("0", "%s/memory.max", self->group));
 	*stage = 2;
 	EXPECT_TRUE(WAIT_FOR(*stage == 3));
-	EXPECT_TRUE(put(self->group, "memory.max", "max"));
+	EXPECT_TRUE(ums_put("max", "%s/memory.max", self->group));
 	*stage = 4;
 	EXPECT_CHILD_OK(child);
 	EXPECT_LT(0, get(self->group, "memory.events", "max"));

@@ -6,7 +6,6 @@
 #include "ums_fixture.h"
 
 #define NR	4
-#define NOBODY	65534
 
 FIXTURE(procfs) {
 	int fd;
@@ -185,14 +184,6 @@ TEST_F(procfs, modes)
 	EXPECT_EQ(0, check_modes(self->fd, getuid(), getgid()));
 }
 
-static void become_nobody(void)
-{
-	/* Without the library, which would ask all threads. */
-	if (syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY) ||
-	    syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY))
-		_exit(101);
-}
-
 TEST_F(procfs, modes_for_other_user)
 {
 	pid_t child;
@@ -204,7 +195,7 @@ TEST_F(procfs, modes_for_other_user)
 	if (!child) {
 		int fd;
 
-		become_nobody();
+		ums_become_nobody();
 		close(self->fd);
 		fd = ums_open();
 		_exit(fd < 0 ? 102 : check_modes(fd, NOBODY, NOBODY));
@@ -224,7 +215,7 @@ TEST_F(procfs, closed_to_others)
 	if (!child) {
 		char path[PATH_MAX];
 
-		become_nobody();
+		ums_become_nobody();
 		if (opendir(self->root) || errno != EACCES)
 			_exit(1);
 		snprintf(path, sizeof(path), "%s/workers", self->root);
@@ -801,33 +792,6 @@ TEST_F_TIMEOUT(procfs, readers_race_open, LONG_TEST)
  * A process in a PID namespace of its own: contexts are its own ids, names in
  * the tree are those of the initial namespace.
  */
-static int schedule_in_namespace(int tell)
-{
-	struct ums_worker worker = { .granted = LOTS };
-	struct ums_event event;
-	int fd = ums_open(), clist;
-
-	if (getpid() != 1 || fd < 0)
-		return 1;
-	clist = ums_create(fd);
-	worker.value = 1;
-	/* Not ums_worker_start(): /proc here is that of the namespace above. */
-	if (ums_worker_create(&worker, fd, clist, ums_work_yield) ||
-	    ums_become_sched(fd, clist))
-		return 2;
-	/* Thread ids of a new namespace are small. */
-	if (ums_dequeue(fd, clist) != worker.tid || worker.tid > 100)
-		return 3;
-	if (ums_run_once(fd, worker.tid, &event) ||
-	    event.type != THREAD_YIELD ||
-	    event.yield_params.context != worker.tid)
-		return 4;
-	if (write(tell, "x", 1) != 1)
-		return 5;
-	pause();
-	return 6;
-}
-
 TEST_F(procfs, names_of_initial_namespace)
 {
 	char path[PATH_MAX], tasks[64];
@@ -848,7 +812,7 @@ TEST_F(procfs, names_of_initial_namespace)
 	if (!child) {
 		close(self->fd);
 		close(pipes[0]);
-		_exit(schedule_in_namespace(pipes[1]));
+		_exit(ums_schedule_in_namespace(pipes[1]));
 	}
 	close(pipes[1]);
 	if (read(pipes[0], &byte, 1) != 1) {

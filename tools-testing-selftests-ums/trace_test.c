@@ -8,37 +8,15 @@
  */
 #include <sys/mount.h>
 
-#include "../kselftest_harness.h"
-#include "ums_test.h"
+#include "ums_fixture.h"
 
 #define TRACEFS		"/sys/kernel/tracing"
 #define INSTANCE	TRACEFS "/instances/ums_test"
 
 #define NR		4
-#define LOTS		(ULONG_MAX / 2)
 #define MAX_EVENTS	100000
 
-#define START(i, fn)							\
-	ASSERT_EQ(0, ums_worker_start(&self->workers[i], self->fd,	\
-				      self->clist, fn))
-#define TID(i)	GET(self->workers[i].tid)
-
 /* --- tracefs --- */
-
-static bool put(const char *file, const char *text)
-{
-	char path[PATH_MAX];
-	bool ok;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/%s", INSTANCE, file);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-	close(fd);
-	return ok;
-}
 
 /* A whole file, to be freed; NULL if it cannot be read. */
 static char *slurp(const char *path)
@@ -164,7 +142,7 @@ static bool lost_some(void)
 
 #define STOP_TRACING()							\
 	do {								\
-		ASSERT_TRUE(put("tracing_on", "0"));			\
+		ASSERT_TRUE(ums_put("0", INSTANCE "/tracing_on"));	\
 		ASSERT_TRUE(read_record());				\
 		ASSERT_FALSE(lost_some());				\
 	} while (0)
@@ -287,9 +265,9 @@ FIXTURE_SETUP(trace)
 	/* A page that is not there would be one more reason to block. */
 	mlockall(MCL_CURRENT);
 
-	ASSERT_TRUE(put("trace_clock", "counter"));
-	ASSERT_TRUE(put("buffer_size_kb", "4096"));
-	ASSERT_TRUE(put("events/ums/enable", "1"));
+	ASSERT_TRUE(ums_put("counter", INSTANCE "/trace_clock"));
+	ASSERT_TRUE(ums_put("4096", INSTANCE "/buffer_size_kb"));
+	ASSERT_TRUE(ums_put("1", INSTANCE "/events/ums/enable"));
 	is_ours(gettid());
 }
 
@@ -302,10 +280,10 @@ FIXTURE_TEARDOWN(trace)
 #define BECOME_SCHED(flags)						\
 	ASSERT_EQ(0, ums_become_sched_with(self->fd, self->clist, flags))
 
-#define TAKE(i)								\
+#define TAKE_ANY(i)							\
 	ASSERT_EQ(TID(i), ums_take_one(self->fd, self->clist, self->ready))
 
-#define RUN(i, slice, expected_type)					\
+#define RUN_UNTIL(i, slice, expected_type)				\
 	do {								\
 		ASSERT_EQ(0, ums_run(self->fd, TID(i), slice,		\
 				     &self->event));			\
@@ -379,12 +357,12 @@ TEST_F(trace, fields)
 
 TEST_F(trace, off)
 {
-	ASSERT_TRUE(put("events/ums/enable", "0"));
+	ASSERT_TRUE(ums_put("0", INSTANCE "/events/ums/enable"));
 	START(0, ums_work_return);
 	is_ours(TID(0));
 	BECOME_SCHED(0);
-	TAKE(0);
-	RUN(0, 0, THREAD_TERMINATED);
+	TAKE_ANY(0);
+	RUN_UNTIL(0, 0, THREAD_TERMINATED);
 	STOP_TRACING();
 	EXPECT_NO_TRACE();
 }
@@ -395,10 +373,10 @@ TEST_F(trace, yield)
 	START(0, ums_work_yield);
 	is_ours(TID(0));
 	BECOME_SCHED(0);
-	TAKE(0);
-	RUN(0, 0, THREAD_YIELD);
-	TAKE(0);
-	RUN(0, 0, THREAD_TERMINATED);
+	TAKE_ANY(0);
+	RUN_UNTIL(0, 0, THREAD_YIELD);
+	TAKE_ANY(0);
+	RUN_UNTIL(0, 0, THREAD_TERMINATED);
 	STOP_TRACING();
 	EXPECT_ENTER(0);
 	EXPECT_ENTER_SCHED("none");
@@ -448,9 +426,9 @@ TEST_F(trace, kept)
 	START(0, ums_work_yield);
 	is_ours(TID(0));
 	BECOME_SCHED(ENTER_UMS_KEEP);
-	TAKE(0);
-	RUN(0, 0, THREAD_YIELD);
-	RUN(0, 0, THREAD_TERMINATED);
+	TAKE_ANY(0);
+	RUN_UNTIL(0, 0, THREAD_YIELD);
+	RUN_UNTIL(0, 0, THREAD_TERMINATED);
 	STOP_TRACING();
 	EXPECT_ENTER(0);
 	EXPECT_ENTER_SCHED("keep");
@@ -468,8 +446,8 @@ TEST_F(trace, slice)
 	START(0, ums_work_spin);
 	is_ours(TID(0));
 	BECOME_SCHED(0);
-	TAKE(0);
-	RUN(0, 1000000, THREAD_PREEMPTED);
+	TAKE_ANY(0);
+	RUN_UNTIL(0, 1000000, THREAD_PREEMPTED);
 	STOP_TRACING();
 	EXPECT_ENTER(0);
 	EXPECT_ENTER_SCHED("none");
@@ -497,12 +475,12 @@ TEST_F(trace, preempt)
 	START(0, ums_work_spin);
 	is_ours(TID(0));
 	BECOME_SCHED(0);
-	TAKE(0);
+	TAKE_ANY(0);
 	/* One that does not run is not asked. */
 	ASSERT_EQ(-EAGAIN, ums_preempt(self->fd, TID(0)));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, preempt_when_running,
 				    &self->workers[0]));
-	RUN(0, 0, THREAD_PREEMPTED);
+	RUN_UNTIL(0, 0, THREAD_PREEMPTED);
 	pthread_join(thread, NULL);
 	STOP_TRACING();
 	EXPECT_ENTER(0);
@@ -529,12 +507,12 @@ TEST_F(trace, block)
 	START(0, read_pipe);
 	is_ours(TID(0));
 	BECOME_SCHED(ENTER_UMS_BLOCK_EVENTS | ENTER_UMS_KEEP);
-	TAKE(0);
-	RUN(0, 0, THREAD_BLOCKED);
+	TAKE_ANY(0);
+	RUN_UNTIL(0, 0, THREAD_BLOCKED);
 	ASSERT_EQ(1, write(self->pipe[1], "x", 1));
 	ASSERT_TRUE(WAIT_FOR(ums_state(self->fd, TID(0)) == UMS_STATE_READY));
-	TAKE(0);
-	RUN(0, 0, THREAD_TERMINATED);
+	TAKE_ANY(0);
+	RUN_UNTIL(0, 0, THREAD_TERMINATED);
 	STOP_TRACING();
 	EXPECT_ENTER(0);
 	EXPECT_ENTER_SCHED("block_events|keep");
@@ -576,10 +554,10 @@ TEST_F(trace, sleep_without_block_events)
 	START(0, tell_and_read_pipe);
 	is_ours(TID(0));
 	BECOME_SCHED(0);
-	TAKE(0);
+	TAKE_ANY(0);
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_when_asleep,
 				    &self->workers[0]));
-	RUN(0, 0, THREAD_TERMINATED);
+	RUN_UNTIL(0, 0, THREAD_TERMINATED);
 	pthread_join(thread, NULL);
 	STOP_TRACING();
 	EXPECT_ENTER(0);
@@ -609,9 +587,9 @@ TEST_F(trace, switch)
 	BECOME_SCHED(0);
 	ASSERT_EQ(2, ums_take(self->fd, self->clist, 0, SOON_NS, self->ready,
 			      NR));
-	RUN(0, 0, THREAD_TERMINATED);
+	RUN_UNTIL(0, 0, THREAD_TERMINATED);
 	ASSERT_EQ(TID(1), ums_event_context(&self->event));
-	RUN(0, 0, THREAD_TERMINATED);
+	RUN_UNTIL(0, 0, THREAD_TERMINATED);
 	STOP_TRACING();
 	EXPECT_ENTER(0);
 	EXPECT_ENTER(1);
@@ -641,7 +619,7 @@ TEST_F(trace, wait)
 				       self->ready, NR));
 	START(0, ums_work_return);
 	is_ours(TID(0));
-	TAKE(0);
+	TAKE_ANY(0);
 	STOP_TRACING();
 	EXPECT_ENTER_SCHED("none");
 	EXPECT_WAIT(0, -ETIMEDOUT);
@@ -747,7 +725,7 @@ TEST_F(trace, scheduler_leaves_running_worker)
 	START(0, spin_and_yield);
 	is_ours(TID(0));
 	BECOME_SCHED(0);
-	TAKE(0);
+	TAKE_ANY(0);
 	ASSERT_EQ(0, ums_catch(SIGUSR2, 0));
 	ASSERT_EQ(0, ums_tick_start(&tick, gettid(), SIGUSR2, QUIET_MS * 1000,
 				    QUIET_MS * 1000));
@@ -781,8 +759,8 @@ TEST_F(trace, worker_leaves)
 	START(0, leave);
 	is_ours(TID(0));
 	BECOME_SCHED(0);
-	TAKE(0);
-	RUN(0, 0, THREAD_TERMINATED);
+	TAKE_ANY(0);
+	RUN_UNTIL(0, 0, THREAD_TERMINATED);
 	ASSERT_TRUE(WAIT_FOR(GET(self->workers[0].stage) == 1));
 	STOP_TRACING();
 	EXPECT_ENTER(0);
@@ -845,30 +823,6 @@ TEST_F(trace, process_dies)
 
 /* --- whose ids --- */
 
-/* In a PID namespace of its own, where thread ids are small. */
-static int schedule_in_namespace(int tell)
-{
-	struct ums_worker worker = { .granted = LOTS };
-	struct ums_event event;
-	int fd = ums_open(), clist;
-
-	if (getpid() != 1 || fd < 0)
-		return 1;
-	clist = ums_create(fd);
-	worker.value = 1;
-	if (ums_worker_create(&worker, fd, clist, ums_work_yield) ||
-	    ums_become_sched(fd, clist))
-		return 2;
-	if (ums_dequeue(fd, clist) != worker.tid || worker.tid > 100)
-		return 3;
-	if (ums_run_once(fd, worker.tid, &event))
-		return 4;
-	if (write(tell, "x", 1) != 1)
-		return 5;
-	pause();
-	return 6;
-}
-
 TEST_F(trace, ids_of_initial_namespace)
 {
 	int pipes[2], status, worker = 0;
@@ -884,7 +838,7 @@ TEST_F(trace, ids_of_initial_namespace)
 	if (!child) {
 		close(self->fd);
 		close(pipes[0]);
-		_exit(schedule_in_namespace(pipes[1]));
+		_exit(ums_schedule_in_namespace(pipes[1]));
 	}
 	close(pipes[1]);
 	if (read(pipes[0], &byte, 1) != 1) {
@@ -929,18 +883,18 @@ TEST_F(trace, times)
 {
 	long before, between, after;
 
-	ASSERT_TRUE(put("trace_clock", "mono"));
+	ASSERT_TRUE(ums_put("mono", INSTANCE "/trace_clock"));
 	START(0, ums_work_spin);
 	is_ours(TID(0));
 	BECOME_SCHED(0);
-	TAKE(0);
+	TAKE_ANY(0);
 	before = ums_now_ns() / 1000;
-	RUN(0, 3000000, THREAD_PREEMPTED);
+	RUN_UNTIL(0, 3000000, THREAD_PREEMPTED);
 	between = ums_now_ns() / 1000;
 	ums_sleep_ms(1);
-	TAKE(0);
+	TAKE_ANY(0);
 	self->workers[0].stage = 2;
-	RUN(0, 0, THREAD_TERMINATED);
+	RUN_UNTIL(0, 0, THREAD_TERMINATED);
 	after = ums_now_ns() / 1000;
 	STOP_TRACING();
 	next_event = 4;

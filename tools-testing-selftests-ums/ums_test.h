@@ -716,6 +716,35 @@ int ums_hold_start(struct ums_hold *hold, pid_t tid);
 /* Lets go of it; 0 if all went well. */
 int ums_hold_end(struct ums_hold *hold);
 
+/* --- other processes --- */
+
+/* For those that a test forks: the exit status says that something went wrong. */
+#define MUST(cond)							\
+	do {								\
+		if (!(cond)) {						\
+			fprintf(stderr, "# %s:%d: %s (%s)\n", __FILE__,	\
+				__LINE__, #cond, strerror(errno));	\
+			_exit(1);					\
+		}							\
+	} while (0)
+
+#define NOBODY	65534
+
+/* A system call's way to another user: the library's is for all threads. */
+void ums_become_nobody(void);
+
+#define NO_UNIX	"needs CONFIG_UNIX"
+
+/* Pass one or two descriptors through a socket; 0 or -errno. */
+int ums_send_fds(int sock, const int *fds, int count);
+int ums_receive_fds(int sock, int *fds, int count);
+
+/*
+ * The first process of a PID namespace has a worker run once, writes a byte to
+ * @tell and waits to be killed.  Returns which step failed.
+ */
+int ums_schedule_in_namespace(int tell);
+
 /* --- page faults --- */
 
 /* Pages whose first use sleeps until told otherwise. */

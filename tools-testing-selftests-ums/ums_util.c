@@ -5,6 +5,7 @@
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 
 #include "ums_test.h"
 
@@ -947,6 +948,77 @@ int ums_hold_end(struct ums_hold *hold)
 {
 	close(hold->tell);
 	return ums_wait_child(hold->child);
+}
+
+/* --- other processes --- */
+
+void ums_become_nobody(void)
+{
+	MUST(!syscall(SYS_setresgid, NOBODY, NOBODY, NOBODY));
+	MUST(!syscall(SYS_setresuid, NOBODY, NOBODY, NOBODY));
+}
+
+int ums_send_fds(int sock, const int *fds, int count)
+{
+	char data = 0, control[CMSG_SPACE(2 * sizeof(int))] = {};
+	struct iovec iov = { &data, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
+	memcpy(CMSG_DATA(cmsg), fds, count * sizeof(int));
+	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
+}
+
+int ums_receive_fds(int sock, int *fds, int count)
+{
+	char data, control[CMSG_SPACE(2 * sizeof(int))];
+	struct iovec iov = { &data, 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
+	};
+	struct cmsghdr *cmsg;
+
+	if (recvmsg(sock, &msg, 0) != 1)
+		return -errno;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (!cmsg || cmsg->cmsg_len != CMSG_LEN(count * sizeof(int)))
+		return -ENOENT;
+	memcpy(fds, CMSG_DATA(cmsg), count * sizeof(int));
+	return 0;
+}
+
+int ums_schedule_in_namespace(int tell)
+{
+	struct ums_worker worker = { .granted = ULONG_MAX / 2 };
+	struct ums_event event;
+	int fd = ums_open(), clist;
+
+	if (getpid() != 1 || fd < 0)
+		return 1;
+	clist = ums_create(fd);
+	worker.value = 1;
+	/* Not ums_worker_start(): /proc here is that of the namespace above. */
+	if (ums_worker_create(&worker, fd, clist, ums_work_yield) ||
+	    ums_become_sched(fd, clist))
+		return 2;
+	/* Thread ids of a new namespace are small. */
+	if (ums_dequeue(fd, clist) != worker.tid || worker.tid > 100)
+		return 3;
+	if (ums_run_once(fd, worker.tid, &event) ||
+	    event.type != THREAD_YIELD ||
+	    event.yield_params.context != worker.tid)
+		return 4;
+	if (write(tell, "x", 1) != 1)
+		return 5;
+	pause();
+	return 6;
 }
 
 /* --- page faults --- */
