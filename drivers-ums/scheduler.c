@@ -341,10 +341,12 @@ static int ums_scheduler_await(struct ums_scheduler *s,
 			       struct ums_complist *cl, bool events,
 			       ktime_t *deadline)
 {
+	int ret = ums_scheduler_awaited(s, cl, events);
 	bool expired = false;
 	int interrupted;
-	int ret;
 
+	if (ret != -EAGAIN)
+		return ret;
 	trace_ums_wait_begin(s, cl->id);
 	prepare_suspend_context(&s->context);
 	interrupted = ___wait_event(cl->wait_q,
@@ -392,9 +394,7 @@ int dequeue_ums_complist(struct ums_scheduler *s,
 		return -EINVAL;
 
 	do {
-		ret = ums_scheduler_awaited(s, cl, false);
-		if (ret == -EAGAIN)
-			ret = ums_scheduler_await(s, cl, false, NULL);
+		ret = ums_scheduler_await(s, cl, false, NULL);
 		if (ret && ret != -EAGAIN)
 			goto out;
 		/* 0 if another scheduler was faster. */
@@ -483,8 +483,9 @@ int dequeue_ums_ready(struct ums_scheduler *s,
 
 	until = ums_deadline(&deadline, args.timeout_ns);
 	do {
-		ret = ums_scheduler_awaited(s, cl, true);
-		if (ret == -EAGAIN && !(args.flags & UMS_NONBLOCK))
+		if (args.flags & UMS_NONBLOCK)
+			ret = ums_scheduler_awaited(s, cl, true);
+		else
 			ret = ums_scheduler_await(s, cl, true, until);
 		if (ret)
 			continue;
