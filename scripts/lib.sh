@@ -484,6 +484,25 @@ count_tap() {
 	[ "$f" = 0 ] && [ "$p" -gt 0 ]
 }
 
+# summed LOG NAME COMMAND...: run a script that ends with a summary line, with its
+# output in build/log/LOG.out, too, and add to the totals. Fails when it does.
+summed() {
+	local file=$log/$1.out name=$2 line rc=0
+	shift 2
+	mkdir -p "$log"
+	"$@" | tee "$file" || rc=$?
+	line=$(tail -n 1 "$file")
+	if [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
+		passed=$((passed + BASH_REMATCH[1]))
+		failed=$((failed + BASH_REMATCH[2]))
+		skipped=$((skipped + ${BASH_REMATCH[4]:-0}))
+	else
+		echo "not ok  $name: no result"
+		failed=$((failed + 1))
+	fi
+	return "$rc"
+}
+
 # The summary line. Fails when a case failed or none ran.
 tap_summary() {
 	printf '%d passed, %d failed' "$passed" "$failed"
