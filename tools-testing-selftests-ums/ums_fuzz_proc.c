@@ -102,7 +102,10 @@ static void thread_start(struct fuzz_proc *p, enum fuzz_role role,
 	atomic_fetch_add(&p->live, 1);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 128 * 1024);
-	ret = pthread_create(&t->thread, &attr, thread_main, t);
+	/* None is made while another one is in execve(): then all are to die. */
+	while ((ret = pthread_create(&t->thread, &attr, thread_main, t)) ==
+	       EAGAIN && p->kill_ms)
+		ums_sleep_ms(1);
 	pthread_attr_destroy(&attr);
 	if (ret)
 		fuzz_fail(p, "thread %d: %s", slot, strerror(ret));
