@@ -59,11 +59,17 @@ static void set_plain(pid_t tid)
 	sched_setaffinity(tid, sizeof(set), &set);
 }
 
+/*
+ * Wait until all are settled.  A scheduler that has not ended may execute one that
+ * has just been looked at, so that there is a last look at all of them when none
+ * of the schedulers is left.
+ */
 void fuzz_quiesce(struct fuzz_proc *p)
 {
 	long end = ums_now_ms() + SOON_MS;
 	struct fuzz_thread *missing;
 	struct ums_query query;
+	bool again = true;
 	char byte = 0;
 	int fd, ret;
 
@@ -83,8 +89,9 @@ void fuzz_quiesce(struct fuzz_proc *p)
 			if (write(p->pipe[1], &byte, 1) < 0)
 				continue;
 		}
-		if (!missing)
+		if (!missing && !again)
 			return;
+		again = missing;
 		ums_sleep_ms(1);
 	} while (ums_now_ms() < end);
 
@@ -182,19 +189,13 @@ struct last {
 	__u32 flags;
 	int live;		/* workers that have not ended */
 	bool closed;		/* one of them has closed the device */
-	pid_t ring[FUZZ_SLOTS];
-	unsigned int head, tail;
 };
 
-static void push(struct last *last, pid_t context)
-{
-	if (last->tail - last->head == FUZZ_SLOTS)
-		fuzz_fail(last->p, "more contexts than threads");
-	last->ring[last->tail++ % FUZZ_SLOTS] = context;
-}
-
-/* Takes all that a list holds.  Returns how many workers that were. */
-static int take(struct last *last, int clist)
+/*
+ * Takes all that a list holds; @contexts, if not NULL, gets the workers among it,
+ * up to FUZZ_SLOTS.  Returns how many these were.
+ */
+static int take(struct last *last, int clist, pid_t *contexts)
 {
 	struct ums_ready ready[FUZZ_SLOTS];
 	int nr = ums_take(last->fd, clist, UMS_NONBLOCK, 0, ready, FUZZ_SLOTS);
@@ -212,8 +213,9 @@ static int take(struct last *last, int clist)
 			continue;
 		}
 		t->seen++;
+		if (contexts)
+			contexts[workers] = ready[i].context;
 		workers++;
-		push(last, ready[i].context);
 	}
 	return workers;
 }
@@ -221,11 +223,15 @@ static int take(struct last *last, int clist)
 /* Each worker is on one list, and all of them are owned in order then. */
 static void take_all(struct last *last)
 {
+	pid_t contexts[2 * FUZZ_SLOTS];
 	struct fuzz_proc *p = last->p;
 	int next, found = 0;
 
-	for (int clist = 1; clist <= UMS_MAX_CLISTS; clist++)
-		found += take(last, clist);
+	for (int clist = 1; clist <= UMS_MAX_CLISTS; clist++) {
+		found += take(last, clist, contexts + found);
+		if (found > FUZZ_SLOTS)
+			fuzz_fail(p, "more contexts than threads");
+	}
 	for (int i = 0; i < GET(p->nr_threads); i++) {
 		struct fuzz_thread *t = &p->threads[i];
 
@@ -235,59 +241,53 @@ static void take_all(struct last *last)
 				  "no worker", t->seen);
 	}
 	for (int i = 0; i < found; i++) {
-		next = ums_next(last->fd, last->ring[i]);
-		if (next != (i + 1 < found ? last->ring[i + 1] : 0))
+		next = ums_next(last->fd, contexts[i]);
+		if (next != (i + 1 < found ? contexts[i + 1] : 0))
 			fuzz_fail(p, "after context %d comes %d",
-				  last->ring[i], next);
+				  contexts[i], next);
 	}
 }
 
-/* Returns whether somebody has stopped. */
-static bool on_event(struct last *last, int ret, const struct ums_event *event)
+static void on_event(struct last *last, int ret, const struct ums_event *event)
 {
-	if (ret == -ENODEV && GET(last->p->closes)) {
+	if (ret == -ENODEV && GET(last->p->closes))
 		last->closed = true;
-		return true;
-	}
 	if (ret)
-		return false;
+		return;
 	fuzz_event_read(last->p, event);
-	switch (event->type) {
-	case THREAD_TERMINATED:
+	if (event->type == THREAD_TERMINATED)
 		last->live--;
-		break;
-	case THREAD_YIELD:
-	case THREAD_PREEMPTED:
-		if (last->flags & ENTER_UMS_KEEP)
-			push(last, ums_event_context(event));
-		break;
-	}
-	return true;
 }
 
-static void run(struct last *last, pid_t context, __u64 how)
+static bool owned(struct last *last, struct fuzz_thread *t)
+{
+	struct ums_query query;
+
+	return t->parked && !ums_query(last->fd, GET(t->tid), &query) &&
+	       query.state == UMS_STATE_READY && query.scheduler == gettid();
+}
+
+/*
+ * A worker may still be about to do something: to hand over to another one, or to
+ * signal the process, which ends the wait for it.  So it is not always known who
+ * runs, and the last one may not have stopped.  All are seen to in turn, again.
+ */
+static void run(struct last *last, struct fuzz_thread *t, __u64 how)
 {
 	__u64 slice = how & 1 ? 0 : 100000 + (how >> 8) % 3000000;
-	struct fuzz_thread *t = fuzz_find(last->p, context);
-	long end = ums_now_ms() + SOON_MS;
+	struct fuzz_proc *p = last->p;
 	struct ums_event event;
 	int ret;
 
-	ret = ums_run(last->fd, context, slice, &event);
-	if (ret == -EAGAIN) {
-		push(last, context);
-		ums_sleep_ms(1);
+	ret = ums_run(last->fd, GET(t->tid), slice, &event);
+	on_event(last, ret, &event);
+	if (!ret || ret == -EAGAIN || last->closed)
 		return;
-	}
-	while (!on_event(last, ret, &event)) {
-		if (ret != -EINTR && ret != -ETIMEDOUT && ret != -EAGAIN)
-			fuzz_fail(last->p, "worker %d cannot go on: %d", context,
-				  ret);
-		if (ums_now_ms() > end)
-			fuzz_fail(last->p, "worker %d does not stop", context);
-		fuzz_kick(last->p, t);
-		ret = ums_wait(last->fd, 0, 2000000, &event);
-	}
+	if (ret != -EINTR && ret != -EBUSY && ret != -ESRCH)
+		fuzz_fail(p, "worker %d cannot go on: %d", GET(t->tid), ret);
+	for (int i = 0; i < GET(p->nr_threads); i++)
+		fuzz_kick(p, &p->threads[i]);
+	on_event(last, ums_wait(last->fd, 0, 2000000, &event), &event);
 }
 
 static void run_all(struct last *last, __u64 rng)
@@ -306,14 +306,13 @@ static void run_all(struct last *last, __u64 rng)
 
 		if (ums_now_ms() > end)
 			fuzz_fail(p, "%d workers do not end", last->live);
-		while (!last->closed && last->head != last->tail)
-			run(last, last->ring[last->head++ % FUZZ_SLOTS],
-			    fuzz_random(&rng));
 		for (int clist = 1; clist <= most; clist++)
-			take(last, clist);
-		if (last->head == last->tail)
-			on_event(last, ums_wait(last->fd, 0, 1000000, &event),
-				 &event);
+			take(last, clist, NULL);
+		for (int i = 0; i < GET(p->nr_threads) && !last->closed; i++)
+			if (owned(last, &p->threads[i]))
+				run(last, &p->threads[i], fuzz_random(&rng));
+		/* The others are blocked, or run still. */
+		on_event(last, ums_wait(last->fd, 0, 1000000, &event), &event);
 	}
 }
 
