@@ -21,10 +21,10 @@
 #include <linux/atomic.h>
 #include <linux/bitops.h>
 #include <linux/capability.h>
+#include <linux/cred.h>
 #include <linux/errno.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
-#include <linux/mm_types.h>
 #include <linux/pid.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
@@ -145,12 +145,14 @@ static bool ums_proc_visible(struct ums_data *data, struct inode *inode)
 
 /*
  * Cookies are often addresses, for the process itself and for those who may read
- * its memory whatever it has become since it opened the device.
+ * its memory whatever it has become since it opened the device.  The root of a
+ * user namespace may not: the process may have executed there what that one cannot
+ * read.
  */
 static bool ums_proc_may_see_cookies(struct ums_data *data)
 {
 	return task_tgid(current) == data->tgid ||
-	       ns_capable_noaudit(data->mm->user_ns, CAP_SYS_PTRACE);
+	       ns_capable_noaudit(&init_user_ns, CAP_SYS_PTRACE);
 }
 
 static int ums_worker_info_show(struct seq_file *m, void *v)

@@ -97,8 +97,7 @@ enum ums_context_kind {
 /**
  * struct ums_data - one open /dev/ums
  * @file: the open file; each context counts a reference on it
- * @mm: the opener's address space, for comparison, and its user namespace; held
- *	by mmgrab() only
+ * @mm: the opener's address space, for comparison; held by mmgrab() only
  * @tgid: the opener's process
  * @schedulers: pool of scheduler contexts, by pid
  * @workers: pool of worker contexts, by pid

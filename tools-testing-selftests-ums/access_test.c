@@ -831,10 +831,7 @@ static void become_root_of_namespace(void)
 	unshare_user(true);
 }
 
-/*
- * Who made a namespace may look into what is in it, but the memory of a process
- * that did not execute a program there is not.
- */
+/* Who made a namespace may look into what is in it, but not at all of it. */
 TEST_F(access, cookie_is_not_for_a_later_namespace)
 {
 	struct other other;
