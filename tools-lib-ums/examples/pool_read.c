@@ -2,7 +2,8 @@
 /*
  * pool_read: 64 workers read from pipes and compute, on one CPU.
  *
- * A plain thread feeds the pipes in bursts.  The program fails unless
+ * A plain thread feeds the pipes in bursts, for two seconds or as many as the
+ * argument says; SIGINT and SIGTERM end that early.  The program fails unless
  *
  * - the CPU was never idle while a worker was ready.  Each worker notes from
  *   when to when it was ready or running for each message; the union of these
@@ -19,6 +20,7 @@
 #include <err.h>
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -56,6 +58,7 @@ static struct reader *readers;
 static unsigned int seconds = 2;
 static unsigned long loops_per_ms;
 static atomic_uint result;
+static atomic_bool interrupted;
 
 static atomic_int reading;
 static atomic_uint computed;
@@ -182,6 +185,28 @@ static void *reader_main(void *arg)
 	return NULL;
 }
 
+static void on_interrupt(int sig)
+{
+	(void)sig;
+	atomic_store(&interrupted, true);
+}
+
+static void catch(int sig)
+{
+	struct sigaction action = {
+		.sa_handler = on_interrupt,
+		.sa_flags = SA_RESTART,
+	};
+
+	sigemptyset(&action.sa_mask);
+	sigaction(sig, &action, NULL);
+}
+
+static bool is_over(uint64_t end)
+{
+	return now() >= end || atomic_load(&interrupted);
+}
+
 /* Bursts of work, and time to idle when each is done. */
 static void *feeder_main(void *unused)
 {
@@ -189,7 +214,7 @@ static void *feeder_main(void *unused)
 	unsigned int sent[WORKERS] = { 0 };
 	unsigned int total = 0, seed = 1;
 
-	while (now() < end) {
+	while (!is_over(end)) {
 		int burst = 1 + rand_r(&seed) % WORKERS;
 
 		for (int i = 0; i < burst; i++) {
@@ -204,7 +229,7 @@ static void *feeder_main(void *unused)
 			if (write(readers[to].out, &loops, sizeof(loops)) < 0)
 				err(1, "write");
 		}
-		while (atomic_load(&computed) < total && now() < end)
+		while (atomic_load(&computed) < total && !is_over(end))
 			usleep(500);
 		usleep(5000);
 	}
@@ -329,6 +354,8 @@ int main(int argc, char **argv)
 	if (argc > 2 || !seconds)
 		errx(2, "usage: pool_read [SECONDS]");
 
+	catch(SIGINT);
+	catch(SIGTERM);
 	/* The pool takes the first CPU that the program may use. */
 	if (sched_getaffinity(0, sizeof(cpus), &cpus))
 		err(1, "sched_getaffinity");
