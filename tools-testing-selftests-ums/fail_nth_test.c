@@ -423,7 +423,7 @@ TEST_F(fail_nth, dequeue)
 			took++;
 			ASSERT_EQ(MANY, __ret);
 			for (int i = 0; i < MANY; i++) {
-				EXPECT_EQ(self->workers[i].tid,
+				EXPECT_EQ(GET(self->workers[i].tid),
 					  ready[i].context);
 				EXPECT_EQ(UMS_READY_NEW, ready[i].why);
 				EXPECT_EQ(1000 + i, ready[i].cookie);
@@ -453,7 +453,7 @@ TEST_F(fail_nth, dequeue_clist)
 	if (copies_fail())
 		EXPECT_LE(1, self->failures);
 	for (int i = 0; i < MANY; i++) {
-		EXPECT_EQ(self->workers[i].tid, context);
+		EXPECT_EQ(GET(self->workers[i].tid), context);
 		context = ums_next(self->fd, context);
 	}
 	EXPECT_EQ(0, context);
