@@ -4,6 +4,7 @@
 # For the guest's tests in shell: their results as TAP, between the lines by which
 # scripts/tap.awk knows them. Sourced.
 
+# shellcheck disable=SC2034  # for who sources this
 factor=${TIMEOUT_FACTOR:-1}
 # What a failure shows, if no other file is named.
 tap_files=
@@ -47,9 +48,10 @@ tap_end() {
 	exit "$tap_failed"
 }
 
-# Wait until a command succeeds: what ends asynchronously gets ten seconds.
+# eventually SECONDS COMMAND...: wait until it succeeds, five tries a second
 eventually() {
-	tap_tries=$((50 * factor))
+	tap_tries=$((5 * $1))
+	shift
 	until "$@"; do
 		tap_tries=$((tap_tries - 1))
 		[ $tap_tries -gt 0 ] || return 1
