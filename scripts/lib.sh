@@ -8,7 +8,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 scripts=$top/scripts
 build=$top/build
 log=$build/log
-jobs=$(nproc)
+jobs=$(($(nproc) + 1))	# one may wait for the disk
 
 # What goes where: "<folder here>:<folder or file in the kernel tree>". The
 # header is named before the folder that it lies in.
