@@ -702,14 +702,19 @@ struct grab {
 	unsigned long runs;
 };
 
+/* Either side waits before it makes its move, this one if it is negative. */
+static atomic_long turns_before_switch;
+
 static void run_what_is_owned(struct ums_sched *sched)
 {
 	struct grab *grab = sched->arg;
 	struct ums_event event;
 
 	while (!grab->stop) {
-		int ret = ums_run(sched->fd, *grab->tid, 0, &event);
+		int ret;
 
+		ums_spin_turns(-turns_before_switch);
+		ret = ums_run(sched->fd, *grab->tid, 0, &event);
 		if (ret) {
 			CHECK_EQ(-EBUSY, ret);
 			continue;
@@ -723,8 +728,6 @@ static void run_what_is_owned(struct ums_sched *sched)
 	CHECK_EQ(-EAGAIN, ums_wait(sched->fd, UMS_NONBLOCK, 0, &event));
 	CHECK_EQ(0, ums_exit(sched->fd));
 }
-
-static atomic_long turns_before_switch;
 
 static void switch_if_possible(struct ums_worker *worker)
 {
