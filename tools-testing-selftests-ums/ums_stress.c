@@ -34,7 +34,7 @@ struct sched {
 	__u64 rng;
 	atomic_int tid;
 	atomic_int in_run;	/* its worker may run */
-	atomic_int inside;	/* the worker that was in worker_section() last */
+	atomic_ulong inside;	/* the mark of who was in worker_section() last */
 	atomic_int spare;	/* a worker that it owns */
 	atomic_ulong runs;
 	atomic_ulong events;
@@ -47,6 +47,8 @@ struct worker {
 	atomic_int tid;
 	atomic_int sched;	/* who ran it when it looked last */
 	atomic_ulong turns;	/* how often it came by */
+	atomic_ulong met;	/* another one has found this mark of it */
+	atomic_ulong stood;	/* its last mark that was where it belonged */
 	atomic_ulong yields;
 	atomic_ulong seen[THREAD_PREEMPTED + 1];
 	atomic_int ended;	/* THREAD_TERMINATED has been read */
@@ -63,6 +65,7 @@ static struct {
 	atomic_int stop;	/* workers park, schedulers leave; 2: all end */
 	atomic_int live;	/* workers whose end has not been read */
 	int pipe[2];
+	atomic_ulong marks;
 	struct sched sched[MAX_SCHEDS];
 	struct worker worker[MAX_WORKERS];
 
@@ -152,14 +155,21 @@ static struct sched *worker_sched(struct worker *w, struct ums_query *q)
 /*
  * Some user code.  If the worker was not stopped meanwhile, no other one ran
  * under its scheduler, and that one did not go on.
+ *
+ * The mark of a worker that is stopped before it leaves it, and goes on under
+ * another scheduler, is in the wrong place, which the worker only sees at the end
+ * of its section.  So it takes two for a failure: who finds the mark, and who left
+ * it; whichever comes last knows.
  */
 static void worker_section(struct worker *w, int turns)
 {
+	unsigned long mark = ++st.marks * MAX_WORKERS + w->nr, inside;
 	struct ums_query before, after;
 	struct sched *s = worker_sched(w, &before);
-	int in_run, inside;
+	struct worker *other;
+	int in_run;
 
-	atomic_store(&s->inside, GET(w->tid));
+	s->inside = mark;
 	ums_spin_turns(turns);
 	inside = GET(s->inside);
 	in_run = GET(s->in_run);
@@ -168,12 +178,16 @@ static void worker_section(struct worker *w, int turns)
 	atomic_fetch_add(&w->turns, 1);
 	if (before.switches != after.switches)
 		return;
-	if (inside != GET(w->tid))
-		fail("workers %d and %d run at once under %d", GET(w->tid),
-		     inside, GET(s->tid));
 	if (!in_run)
 		fail("worker %d runs beside its scheduler %d", GET(w->tid),
 		     GET(s->tid));
+	other = &st.worker[inside % MAX_WORKERS];
+	w->stood = mark;
+	if (other != w)
+		other->met = inside;
+	if (GET(w->met) == mark || (other != w && GET(other->stood) == inside))
+		fail("worker %d and another one, maybe %d, run at once under %d",
+		     GET(w->tid), GET(other->tid), GET(s->tid));
 }
 
 static void worker_yield(struct worker *w)
