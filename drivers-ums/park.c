@@ -92,18 +92,20 @@ void ums_park_init(struct ums_worker *w)
 
 /*
  * Have the call that the worker parks in restarted when it comes back to user
- * mode unparked.  Some architectures have already looked at the call's result
- * when get_signal() is called, and then there is no call any more.
+ * mode unparked.  arm64 looks at a call's result before it calls get_signal(),
+ * which then has this task work run: too late for a result that asks for it, so
+ * what that does is done here.
  */
 static void ums_park_restart(struct ums_worker *w)
 {
 	struct pt_regs *regs = current_pt_regs();
+	unsigned long insn = ums_syscall_insn(regs);
+	bool seen = syscall_get_nr(current, regs) == -1;
 	unsigned long args[6];
 
 	if (w->restart_ip)
 		return;
-	if (!ums_syscall_insn(regs) || !w->in_call ||
-	    syscall_get_nr(current, regs) == -1) {
+	if (!insn || !w->in_call || (seen && !IS_ENABLED(CONFIG_ARM64))) {
 		/* Whatever call is under way later is another one. */
 		w->in_call = false;
 		return;
@@ -111,7 +113,12 @@ static void ums_park_restart(struct ums_worker *w)
 	w->restart_ip = instruction_pointer(regs);
 	syscall_get_arguments(current, regs, args);
 	memcpy(w->restart_args, args, sizeof(w->restart_args));
-	syscall_set_return_value(current, regs, -ERESTARTNOINTR, 0);
+	if (seen) {
+		syscall_set_return_value(current, regs, 0, args[0]);
+		ums_syscall_set_ip(regs, w->restart_ip - insn);
+	} else {
+		syscall_set_return_value(current, regs, -ERESTARTNOINTR, 0);
+	}
 }
 
 /**
