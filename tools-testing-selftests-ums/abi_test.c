@@ -426,7 +426,7 @@ static void calls_of_worker(struct ums_worker *worker)
 
 TEST_F(abi, worker_is_no_scheduler)
 {
-	struct ums_worker worker = {};
+	static struct ums_worker worker;
 	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist,
 		.workers = &worker, .nr_workers = 1, .live = 1,
@@ -461,7 +461,7 @@ TEST_F(abi, events_are_clean)
 		unsigned char behind[16];
 	} buf;
 	struct ums_event expected;
-	struct ums_worker worker = { .value = 1 };
+	static struct ums_worker worker = { .value = 1 };
 
 	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
 				      ums_work_yield));
@@ -511,7 +511,7 @@ TEST_F(abi, events_of_run_are_clean)
 	} buf;
 	struct ums_event expected;
 	struct ums_ready ready;
-	struct ums_worker worker = {};
+	static struct ums_worker worker;
 
 	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
 				      block_and_spin));
@@ -928,7 +928,7 @@ TEST_F(dequeue_args, are_invalid)
 TEST_F(abi, query_args)
 {
 	struct ums_query query = { .context = gettid(), .flags = 1 };
-	struct ums_worker worker = {};
+	static struct ums_worker worker;
 
 	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
 				      ums_work_return));
@@ -959,7 +959,7 @@ TEST_F(abi, query_args)
 TEST_F(abi, preempt_and_switch_args)
 {
 	static const long bad[] = { 0, -1, INT_MIN, INT_MAX, NOT_A_WORKER };
-	struct ums_worker worker = {};
+	static struct ums_worker worker;
 
 	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
 				      ums_work_return));
@@ -1100,7 +1100,7 @@ TEST_F(pointer, enter)
 /* Fault caught: the event that could not be written is lost or moved. */
 TEST_F(pointer, dqevent)
 {
-	struct ums_worker worker = { .value = 1, .granted = 1 };
+	static struct ums_worker worker = { .value = 1, .granted = 1 };
 	struct ums_event event = {};
 	unsigned long arg = bad_pointer(self->map, self->page, variant->kind,
 					&event, sizeof(event));
@@ -1130,7 +1130,7 @@ TEST_F(pointer, dqevent)
 /* Fault caught: contexts are lost, change place or stay owned. */
 TEST_F(pointer, dequeue)
 {
-	struct ums_worker workers[NR_ORDER] = {};
+	static struct ums_worker workers[NR_ORDER];
 	struct ums_dequeue_clist dq = { .clist = self->clist };
 	unsigned long arg = bad_pointer(self->map, self->page, variant->kind,
 					&dq, sizeof(dq));
@@ -1180,7 +1180,7 @@ TEST_F(pointer, dequeue_from_empty_list)
 /* Fault caught: the worker has run, or its event is gone. */
 TEST_F(pointer, run)
 {
-	struct ums_worker worker = { .value = 1, .granted = 1 };
+	static struct ums_worker worker = { .value = 1, .granted = 1 };
 	struct ums_run run = {}, wait = {};
 	unsigned long arg;
 
@@ -1213,7 +1213,7 @@ TEST_F(pointer, run)
 
 TEST_F(pointer, query)
 {
-	struct ums_worker worker = {};
+	static struct ums_worker worker;
 	struct ums_query query = {};
 	unsigned long arg;
 
@@ -1232,7 +1232,7 @@ TEST_F(pointer, batch_dequeue)
 	struct ums_dequeue dq = {
 		.clist = self->clist, .nr = 1, .ready = (uintptr_t)&ready,
 	};
-	struct ums_worker worker = {};
+	static struct ums_worker worker;
 	unsigned long arg;
 
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
@@ -1255,7 +1255,7 @@ TEST_F(pointer, batch_dequeue)
 /* Fault caught: contexts are lost, change place or cookie, or stay owned. */
 TEST_F(pointer, array_of_batch_dequeue)
 {
-	struct ums_worker workers[NR_ORDER] = {};
+	static struct ums_worker workers[NR_ORDER];
 	struct ums_ready ready[NR_ORDER] = {};
 	struct ums_ready *bad;
 
@@ -1425,7 +1425,7 @@ static bool have_compat(void)
 
 TEST_F(abi, calls_of_32_bit_program)
 {
-	struct ums_worker worker = { .value = 1, .granted = 1 };
+	static struct ums_worker worker = { .value = 1, .granted = 1 };
 	struct ums_dequeue_clist *dq;
 	struct ums_event *event;
 	struct ums_enter *enter;

@@ -57,7 +57,7 @@ TEST_F(limits, lists_of_each_process)
  */
 TEST_F(limits, events_of_each_scheduler)
 {
-	struct ums_worker worker = { .granted = LOTS };
+	static struct ums_worker worker = { .granted = LOTS };
 	struct ums_event event;
 	int count = 0, ret;
 

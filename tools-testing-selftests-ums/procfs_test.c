@@ -135,7 +135,7 @@ static bool belongs(const char *path, mode_t mode, uid_t uid, gid_t gid)
 /* Returns the number of the first entry that is wrong. */
 static int check_modes(int fd, uid_t uid, gid_t gid)
 {
-	struct ums_worker worker = {};
+	static struct ums_worker worker;
 	char root[64], path[PATH_MAX];
 	int clist = ums_create(fd);
 

@@ -31,7 +31,7 @@ TEST_F(startup, one_startup_event)
 /* Fault caught: an event that overtakes SCHEDULER_STARTUP. */
 TEST_F(startup, startup_comes_first)
 {
-	struct ums_worker worker = { .value = 1, .granted = 2 };
+	static struct ums_worker worker = { .value = 1, .granted = 2 };
 	struct ums_event event = {};
 
 	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
@@ -97,7 +97,7 @@ static void enter_as_worker(struct ums_worker *worker)
 /* Fault caught: a refused entry parks the worker or queues it once more. */
 TEST_F(startup, worker_enters_twice)
 {
-	struct ums_worker worker = {};
+	static struct ums_worker worker;
 	struct ums_test_run run = {
 		.fd = self->fd, .clist = self->clist,
 		.workers = &worker, .nr_workers = 1, .live = 1,
@@ -115,7 +115,7 @@ TEST_F(startup, worker_enters_twice)
 
 TEST_F(startup, worker_waits_to_be_executed)
 {
-	struct ums_worker worker = { .granted = 1 };
+	static struct ums_worker worker = { .granted = 1 };
 	struct ums_event event;
 
 	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,
@@ -156,7 +156,7 @@ static void change_roles(struct ums_worker *worker)
 /* A thread can be worker, scheduler and worker again. */
 TEST_F(startup, roles_change)
 {
-	struct ums_worker worker = { };
+	static struct ums_worker worker;
 	struct ums_event event;
 
 	ASSERT_EQ(0, ums_worker_start(&worker, self->fd, self->clist,

@@ -442,6 +442,10 @@ void ums_tick_stop(struct ums_tick *tick);
 
 /* --- workers --- */
 
+/*
+ * To be kept until the thread has ended: one that is parked when the device is
+ * closed goes on, maybe after its test.
+ */
 struct ums_worker {
 	/* Given by the test. */
 	int fd;
