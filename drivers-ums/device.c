@@ -320,9 +320,13 @@ again:
 		goto out;
 	for_each_thread(leader, t) {
 		before = table;
-		/* One that is killed does not care; the others must not. */
+		/*
+		 * Somebody else who is killed does not care.  The opener must:
+		 * there may be no other close that it does.
+		 */
 		found = ums_task_has(t, file, &table) ||
-			fatal_signal_pending(current);
+			(fatal_signal_pending(current) &&
+			 task_tgid(current) != data->tgid);
 		if (found)
 			break;
 		if (table == before)

@@ -121,6 +121,20 @@ static void ums_park_restart(struct ums_worker *w)
 	}
 }
 
+/*
+ * Is the thread at the instruction after that call because it has just made it
+ * again?  A tracer that sees system calls has it stop there.  Its registers are
+ * those of the call then, with what tells that there is no result yet: on arm64
+ * the first argument, on x86 an error.
+ */
+static bool ums_park_entered(struct ums_worker *w, struct pt_regs *regs)
+{
+	long value = syscall_get_return_value(current, regs);
+
+	return instruction_pointer(regs) == w->restart_ip &&
+	       (value == (long)w->restart_args[0] || value == -ENOSYS);
+}
+
 /**
  * ums_park_unrestart - the worker's call is over after all
  * @w: the calling thread's own worker
@@ -133,16 +147,21 @@ void ums_park_unrestart(struct ums_worker *w)
 	unsigned long ip = instruction_pointer(regs);
 
 	w->in_call = false;
-	if (!w->restart_ip)
+	/* When it goes on, ums_park_restarted() knows it. */
+	if (!w->restart_ip || ums_park_entered(w, regs))
 		return;
-	/*
-	 * Elsewhere only if a debugger has put it there, for a function that it
-	 * calls.  It puts it back, and then the call does start over.
-	 */
-	if (ip != w->restart_ip && ip != w->restart_ip - ums_syscall_insn(regs))
+	if (ip == w->restart_ip ||
+	    ip == w->restart_ip - ums_syscall_insn(regs)) {
+		ums_syscall_set_ip(regs, w->restart_ip);
+		syscall_set_return_value(current, regs, 0, 0);
+	} else if (current->ptrace) {
+		/*
+		 * A debugger may have put it elsewhere for a function that it
+		 * calls.  It puts it back, and then the call does start over.
+		 */
 		return;
-	ums_syscall_set_ip(regs, w->restart_ip);
-	syscall_set_return_value(current, regs, 0, 0);
+	}
+	/* Else the descriptor was another one when the call was made again. */
 	w->restart_ip = 0;
 }
 
@@ -159,12 +178,17 @@ bool ums_park_restarted(struct ums_worker *w)
 {
 	struct pt_regs *regs = current_pt_regs();
 	unsigned long args[6];
-	unsigned long ip = w->restart_ip;
+	bool same;
 
-	w->restart_ip = 0;
 	syscall_get_arguments(current, regs, args);
-	return ip && ip == instruction_pointer(regs) &&
+	same = w->restart_ip == instruction_pointer(regs) &&
 	       !memcmp(args, w->restart_args, sizeof(w->restart_args));
+	/* Another one may come from a function that a debugger calls. */
+	if (same || !current->ptrace) {
+		w->restart_ip = 0;
+		w->in_call = false;
+	}
+	return same;
 }
 
 /* All but what cannot be blocked; sigprocmask() in the kernel would do it. */

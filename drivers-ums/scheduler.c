@@ -167,9 +167,13 @@ static void ums_complist_return(struct ums_complist *cl,
 	ums_complist_wake(cl, count);
 }
 
+/* As many at a time as are put back: this is done with two locks held. */
+#define UMS_RETURN_CHUNK	256
+
 /*
  * Put those at the end of @from that belong to @cl back at the head of that, last
- * one first, so that their order is kept.  Return: how many.
+ * one first, so that their order is kept; UMS_RETURN_CHUNK at most.  Return: how
+ * many.
  */
 static int ums_scheduler_return_last(struct ums_scheduler *s,
 				     struct ums_complist *cl,
@@ -187,7 +191,8 @@ static int ums_scheduler_return_last(struct ums_scheduler *s,
 		w->why = why ?: w->why;
 		ums_proc_worker_moved(w);
 		ums_worker_set_parent(w, NULL);
-		count++;
+		if (++count == UMS_RETURN_CHUNK)
+			break;
 	}
 	spin_unlock(&cl->lock);
 	return count;
@@ -239,38 +244,6 @@ static void ums_scheduler_disown_running(struct ums_scheduler *s)
 }
 
 /*
- * Move all that a list holds to @batch, owned by @s, and drop its corpses: who
- * dequeues like this cannot be told about them.  Return: the first one.
- */
-static pid_t ums_scheduler_take(struct ums_scheduler *s,
-				struct ums_complist *cl,
-				struct list_head *batch)
-{
-	LIST_HEAD(corpses);
-	struct ums_worker *w;
-	pid_t first = 0;
-
-	spin_lock(&s->lock);
-	spin_lock(&cl->lock);
-	if (cl->nr_corpses) {
-		list_splice_init(&cl->corpses, &corpses);
-		cl->nr_corpses = 0;
-	}
-	list_for_each_entry(w, &cl->queue, context.list) {
-		if (!first)
-			first = w->context.pid;
-		trace_ums_dequeue(s, w);
-		ums_proc_worker_moved(w);
-		ums_worker_set_parent(w, s);
-	}
-	list_splice_init(&cl->queue, batch);
-	spin_unlock(&cl->lock);
-	spin_unlock(&s->lock);
-	ums_complist_drop_corpses(&corpses);
-	return first;
-}
-
-/*
  * Move up to @nr of what a list holds to @corpses and @batch, the latter owned
  * by @s, and describe it in @ready.  Return: how many.
  */
@@ -314,6 +287,36 @@ static unsigned int ums_scheduler_take_some(struct ums_scheduler *s,
 	spin_unlock(&cl->lock);
 	spin_unlock(&s->lock);
 	return count;
+}
+
+/* As many at a time as are taken, and copied to the user. */
+#define UMS_READY_CHUNK		16
+
+/*
+ * Move all that a list holds to @batch, owned by @s, and drop its corpses: who
+ * dequeues like this cannot be told about them.  Return: the first one, 0 if
+ * there is none.
+ */
+static pid_t ums_scheduler_take_all(struct ums_scheduler *s,
+				    struct ums_complist *cl,
+				    struct list_head *batch)
+{
+	struct ums_ready ready[UMS_READY_CHUNK];
+	struct ums_worker *w;
+	LIST_HEAD(corpses);
+	unsigned int n;
+
+	do {
+		n = ums_scheduler_take_some(s, cl, &corpses, batch, ready,
+					    ARRAY_SIZE(ready));
+	} while (n == ARRAY_SIZE(ready));
+	ums_complist_drop_corpses(&corpses);
+
+	spin_lock(&s->lock);
+	w = list_first_entry_or_null(batch, struct ums_worker, context.list);
+	n = w ? w->context.pid : 0;
+	spin_unlock(&s->lock);
+	return n;
 }
 
 /*
@@ -398,7 +401,7 @@ int dequeue_ums_complist(struct ums_scheduler *s,
 		if (ret && ret != -EAGAIN)
 			goto out;
 		/* 0 if another scheduler was faster. */
-		first = ums_scheduler_take(s, cl, &batch);
+		first = ums_scheduler_take_all(s, cl, &batch);
 	} while (!first);
 	ret = 0;
 
@@ -415,9 +418,6 @@ out:
 	ums_complist_put(cl);
 	return ret;
 }
-
-/* As many at a time as are copied to the user. */
-#define UMS_READY_CHUNK		16
 
 /*
  * Take up to @nr of what a list holds, and tell the user.  Return: how many;
@@ -541,7 +541,11 @@ int ums_worker_ready(struct ums_worker *w, struct ums_scheduler *place)
 		return -ESRCH;
 	if (!place || ums_worker_runs(w, place))
 		return -EBUSY;
-	/* It would not run, and its scheduler not go on, until continued. */
+	/*
+	 * It would not run, and its scheduler not go on, until continued.  One
+	 * that is stopped just after this is like one that a debugger stops
+	 * while it runs, but nothing tells that it is blocked.
+	 */
 	if (READ_ONCE(w->away) && task_is_stopped_or_traced(w->context.task))
 		return -EAGAIN;
 	return 0;

@@ -239,6 +239,19 @@ static struct ums_event_node *ums_worker_report(struct ums_scheduler *s)
 	return node;
 }
 
+/* The system call that the calling thread is in, or UMS_CAUSE_TRAP. */
+static int ums_current_cause(void)
+{
+	struct pt_regs *regs = task_pt_regs(current);
+
+#ifdef CONFIG_RISCV
+	/* There, a trap leaves the register with the number alone. */
+	if (regs->cause != EXC_SYSCALL)
+		return UMS_CAUSE_TRAP;
+#endif
+	return syscall_get_nr(current, regs);
+}
+
 /**
  * ums_worker_block - the calling thread goes to sleep
  * @w: its worker
@@ -273,7 +286,7 @@ void ums_worker_block(struct ums_worker *w)
 	if (!s->block_events)
 		return;
 
-	w->cause = syscall_get_nr(current, task_pt_regs(current));
+	w->cause = ums_current_cause();
 	trace_ums_block(s, w);
 	set_context_state(ctx, CONTEXT_BLOCKED);
 	irq_work_queue(&s->block_irq_work);

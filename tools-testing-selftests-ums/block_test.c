@@ -538,14 +538,20 @@ TEST_F(block, many_sleeps_in_one_call)
 }
 
 /*
- * Sleeps one after the other are one event each.  A short nap may be over before
- * the thread sleeps; every other one is long, so that a slow machine sleeps, too.
+ * A short nap may be over before the thread sleeps.  Every other one is long, so
+ * that a slow machine sleeps, too.
  */
+static int nap_short_or_long(long i, long us)
+{
+	return ums_nap_us(i % 2 ? 1000 : us);
+}
+
+/* Sleeps one after the other are one event each. */
 static void nap_often(struct ums_worker *worker)
 {
 	for (long i = 0; i < worker->value; i++) {
 		ums_worker_may_run(worker);
-		CHECK_EQ(0, ums_nap_us(i % 2 ? 1000 : 1 + i % 50));
+		CHECK_EQ(0, nap_short_or_long(i, 1 + i % 50));
 	}
 }
 
@@ -1182,8 +1188,7 @@ TEST_F(handler, runs_when_executed)
 static void nap_through_signals(struct ums_worker *worker)
 {
 	for (long i = 0; !worker->stage; i++) {
-		/* As in nap_often(). */
-		int ret = ums_nap_us(i % 2 ? 1000 : 20);
+		int ret = nap_short_or_long(i, 20);
 
 		CHECK(!ret || ret == -EINTR);
 		ums_worker_may_run(worker);
@@ -1449,8 +1454,7 @@ static void lock_and_nap(struct ums_worker *worker)
 	for (long i = 0; i < worker->value; i++) {
 		pthread_mutex_lock(&shared_mutex);
 		shared_count++;
-		/* As in nap_often(). */
-		ums_nap_us(i % 2 ? 1000 : 1);
+		nap_short_or_long(i, 1);
 		pthread_mutex_unlock(&shared_mutex);
 	}
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The last close, with everything in flight, and what is left of memory. */
+#include <linux/futex.h>
 #include <sys/mount.h>
 
 #include "ums_fixture.h"
@@ -268,6 +269,82 @@ TEST_F(lifetime, tree_goes_although_child_has_copy)
 	EXPECT_EQ(0, status);
 	EXPECT_TRUE(WAIT_FOR(!ums_exists(UMS_PROC "/%d", opener)));
 	close(pipes[1]);
+}
+
+/*
+ * A thread on its way out when the rest of its process is killed, and which is
+ * the last to let go of the descriptors.  As many robust futexes as the kernel
+ * looks at, and the lowest priority, make its way long.
+ */
+#define SLOW_EXIT_ROBUST	2048
+
+static struct {
+	struct robust_list_head head;
+	struct robust_list futexes[SLOW_EXIT_ROBUST];
+	int leaving[2];
+} slow_exit;
+
+static void *exit_slowly(void *arg)
+{
+	struct sched_param lowest = {};
+	int i;
+
+	for (i = 0; i < SLOW_EXIT_ROBUST - 1; i++)
+		slow_exit.futexes[i].next = &slow_exit.futexes[i + 1];
+	slow_exit.futexes[i].next = &slow_exit.head.list;
+	slow_exit.head.list.next = &slow_exit.futexes[0];
+	sched_setscheduler(0, SCHED_IDLE, &lowest);
+	syscall(SYS_set_robust_list, &slow_exit.head, sizeof(slow_exit.head));
+	/* The reader preempts it. */
+	(void)!write(slow_exit.leaving[1], "", 1);
+	syscall(SYS_exit, 0);
+	return arg;
+}
+
+/* In a process of its own, whose child holds a copy of the descriptor. */
+static void open_and_die_slowly(int hold, long delay_ns)
+{
+	struct timespec delay = { .tv_nsec = delay_ns };
+	pthread_t thread;
+	char byte;
+	int fd;
+
+	fd = ums_open();
+	if (fd < 0 || ums_pin(0) || ums_become_sched(fd, ums_create(fd)))
+		_exit(1);
+	if (!fork()) {
+		(void)!read(hold, &byte, 1);
+		_exit(0);
+	}
+	if (pipe(slow_exit.leaving) ||
+	    pthread_create(&thread, NULL, exit_slowly, NULL) ||
+	    read(slow_exit.leaving[0], &byte, 1) != 1)
+		_exit(2);
+	nanosleep(&delay, NULL);
+	_exit(0);
+}
+
+TEST_F_TIMEOUT(lifetime, tree_goes_although_killed_on_its_way_out, LONG_TEST)
+{
+	int loops = ums_loops(200);
+	int hold[2], i;
+
+	for (i = 0; i < loops; i++) {
+		pid_t opener;
+
+		ASSERT_EQ(0, pipe(hold));
+		opener = fork();
+		ASSERT_LE(0, opener);
+		if (!opener) {
+			close(self->fd);
+			close(hold[1]);
+			open_and_die_slowly(hold[0], i % 50 * 20000);
+		}
+		close(hold[0]);
+		EXPECT_EQ(0, ums_wait_child(opener));
+		EXPECT_TRUE(WAIT_FOR(!ums_exists(UMS_PROC "/%d", opener)));
+		close(hold[1]);
+	}
 }
 
 static void read_pipe(struct ums_worker *worker)

@@ -65,7 +65,7 @@ static struct {
 	atomic_int stop;	/* workers park, schedulers leave; 2: all end */
 	atomic_int live;	/* workers whose end has not been read */
 	int pipe[2];
-	atomic_ulong marks;
+	atomic_ulong marks;	/* so far: no two are the same */
 	struct sched sched[MAX_SCHEDS];
 	struct worker worker[MAX_WORKERS];
 
