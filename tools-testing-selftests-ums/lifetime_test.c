@@ -341,8 +341,8 @@ TEST_F_TIMEOUT(lifetime, tree_goes_although_killed_on_its_way_out, LONG_TEST)
 			open_and_die_slowly(hold[0], i % 50 * 20000);
 		}
 		close(hold[0]);
-		EXPECT_EQ(0, ums_wait_child(opener));
-		EXPECT_TRUE(WAIT_FOR(!ums_exists(UMS_PROC "/%d", opener)));
+		ASSERT_EQ(0, ums_wait_child(opener));
+		ASSERT_TRUE(WAIT_FOR(!ums_exists(UMS_PROC "/%d", opener)));
 		close(hold[1]);
 	}
 }
