@@ -121,18 +121,14 @@ static void ums_park_restart(struct ums_worker *w)
 	}
 }
 
-/*
- * Is the thread at the instruction after that call because it has just made it
- * again?  A tracer that sees system calls has it stop there.  Its registers are
- * those of the call then, with what tells that there is no result yet: on arm64
- * the first argument, on x86 an error.
- */
-static bool ums_park_entered(struct ums_worker *w, struct pt_regs *regs)
+/* Has the call been made to start over, and has not yet? */
+static bool ums_park_restarts(struct ums_worker *w, struct pt_regs *regs)
 {
-	long value = syscall_get_return_value(current, regs);
+	unsigned long ip = instruction_pointer(regs);
 
-	return instruction_pointer(regs) == w->restart_ip &&
-	       (value == (long)w->restart_args[0] || value == -ENOSYS);
+	return ip == w->restart_ip - ums_syscall_insn(regs) ||
+	       (ip == w->restart_ip &&
+		syscall_get_return_value(current, regs) == -ERESTARTNOINTR);
 }
 
 /**
@@ -144,20 +140,19 @@ static bool ums_park_entered(struct ums_worker *w, struct pt_regs *regs)
 void ums_park_unrestart(struct ums_worker *w)
 {
 	struct pt_regs *regs = current_pt_regs();
-	unsigned long ip = instruction_pointer(regs);
 
 	w->in_call = false;
-	/* When it goes on, ums_park_restarted() knows it. */
-	if (!w->restart_ip || ums_park_entered(w, regs))
+	if (!w->restart_ip)
 		return;
-	if (ip == w->restart_ip ||
-	    ip == w->restart_ip - ums_syscall_insn(regs)) {
+	if (ums_park_restarts(w, regs)) {
 		ums_syscall_set_ip(regs, w->restart_ip);
 		syscall_set_return_value(current, regs, 0, 0);
 	} else if (current->ptrace) {
 		/*
-		 * A debugger may have put it elsewhere for a function that it
-		 * calls.  It puts it back, and then the call does start over.
+		 * The tracer sees system calls, and the thread is on its way
+		 * into this one.  Or a debugger has put it elsewhere, for a
+		 * function that it calls, and is going to put it back.  Then
+		 * ums_park_restarted() knows the call.
 		 */
 		return;
 	}
