@@ -116,6 +116,32 @@ static int ums_data_retire(struct ums_data *data)
 	return 0;
 }
 
+/*
+ * Retire openers that have ended without a close, as another process shares the
+ * table with their descriptors.  Each open looks at the next two, so that there
+ * cannot be many of them.
+ */
+static void ums_openers_sweep(void)
+{
+	static unsigned long next;
+	struct ums_data *data;
+	int i;
+
+	lockdep_assert_held(&ums_openers_lock);
+
+	for (i = 0; i < 2; i++) {
+		data = xa_find(&ums_openers, &next, ULONG_MAX, XA_PRESENT);
+		if (!data) {
+			next = 0;
+			continue;
+		}
+		if (!pid_has_task(data->tgid, PIDTYPE_TGID) &&
+		    !ums_data_retire(data))
+			xa_erase(&ums_openers, next);
+		next++;
+	}
+}
+
 static int ums_openers_add(struct ums_data *data)
 {
 	unsigned long nr = pid_nr(data->tgid);
@@ -123,6 +149,7 @@ static int ums_openers_add(struct ums_data *data)
 	int ret = 0;
 
 	mutex_lock(&ums_openers_lock);
+	ums_openers_sweep();
 	old = xa_load(&ums_openers, nr);
 	if (old)
 		ret = ums_data_retire(old);
@@ -320,17 +347,19 @@ again:
 		goto out;
 	for_each_thread(leader, t) {
 		before = table;
-		/*
-		 * Somebody else who is killed does not care.  The opener must:
-		 * there may be no other close that it does.
-		 */
-		found = ums_task_has(t, file, &table) ||
-			(fatal_signal_pending(current) &&
-			 task_tgid(current) != data->tgid);
+		found = ums_task_has(t, file, &table);
 		if (found)
 			break;
 		if (table == before)
 			continue;
+		/*
+		 * Somebody else who is killed does not go on for long: with as
+		 * many tables, there will be another close.
+		 */
+		found = before && fatal_signal_pending(current) &&
+			task_tgid(current) != data->tgid;
+		if (found)
+			break;
 		get_task_struct(t);
 		rcu_read_unlock();
 		cond_resched();

@@ -111,6 +111,7 @@ static void ums_park_restart(struct ums_worker *w)
 		return;
 	}
 	w->restart_ip = instruction_pointer(regs);
+	w->restart_sp = user_stack_pointer(regs);
 	syscall_get_arguments(current, regs, args);
 	memcpy(w->restart_args, args, sizeof(w->restart_args));
 	if (seen) {
@@ -126,6 +127,8 @@ static bool ums_park_restarts(struct ums_worker *w, struct pt_regs *regs)
 {
 	unsigned long ip = instruction_pointer(regs);
 
+	if (user_stack_pointer(regs) != w->restart_sp)
+		return false;
 	return ip == w->restart_ip - ums_syscall_insn(regs) ||
 	       (ip == w->restart_ip &&
 		syscall_get_return_value(current, regs) == -ERESTARTNOINTR);
@@ -165,7 +168,7 @@ void ums_park_unrestart(struct ums_worker *w)
  * @w: its worker
  *
  * Then it did its work the first time, and goes on parking.  It is known by its
- * place and its arguments.
+ * place, its stack and its arguments.
  *
  * Return: whether it has.
  */
@@ -177,6 +180,7 @@ bool ums_park_restarted(struct ums_worker *w)
 
 	syscall_get_arguments(current, regs, args);
 	same = w->restart_ip == instruction_pointer(regs) &&
+	       w->restart_sp == user_stack_pointer(regs) &&
 	       !memcmp(args, w->restart_args, sizeof(w->restart_args));
 	/* Another one may come from a function that a debugger calls. */
 	if (same || !current->ptrace) {
@@ -364,7 +368,9 @@ int ums_park_call(struct ums_worker *w, u32 why)
 
 	w->stop = why;
 	w->in_call = true;
-	if (!w->away && !signal_pending(current)) {
+	/* One that has blocked on its way into the call must say so first. */
+	if (!w->away && !signal_pending(current) &&
+	    READ_ONCE(w->context.state) != CONTEXT_BLOCKED) {
 		if (why)
 			ums_worker_stop(w);
 		w->parking = true;

@@ -309,6 +309,7 @@ static pid_t ums_scheduler_take_all(struct ums_scheduler *s,
 	do {
 		n = ums_scheduler_take_some(s, cl, &corpses, batch, ready,
 					    ARRAY_SIZE(ready));
+		cond_resched();
 	} while (n == ARRAY_SIZE(ready));
 	ums_complist_drop_corpses(&corpses);
 

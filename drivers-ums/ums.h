@@ -349,6 +349,7 @@ struct ums_scheduler {
  * @aways: how often it has gone away without sleeping since it parked
  * @restart_ip: where that call would have returned to, if it is made to start
  *	over, else 0
+ * @restart_sp: its stack pointer: what a debugger calls is further down
  * @restart_args: its arguments: descriptor, command and argument
  * @saved_mask: what was blocked before all was
  * @return_timer: sees to it that a worker which is away comes back
@@ -386,6 +387,7 @@ struct ums_worker {
 	bool signalled;
 	u8 aways;
 	unsigned long restart_ip;
+	unsigned long restart_sp;
 	unsigned long restart_args[3];
 	u32 stop;
 	u32 why;

@@ -664,6 +664,49 @@ TEST_F(access, close_by_sharer_of_descriptors)
 	EXPECT_NO_NOTES();
 }
 
+static int open_shared(void *arg)
+{
+	_exit(ums_open() < 0);
+}
+
+/*
+ * No close tells of the end of such an opener, and its descriptors stay: what
+ * cannot be charged for must not gather.
+ */
+TEST_F(access, openers_that_end_before_sharer_of_descriptors)
+{
+	static __u64 stack[16384];
+	pid_t openers[5], other;
+	int i, go[2], left = 0;
+	char byte;
+
+	/* Forked before, as a close of a copy would tell, too. */
+	ASSERT_EQ(0, pipe(go));
+	other = fork();
+	ASSERT_LE(0, other);
+	if (!other) {
+		if (read(go[0], &byte, 1) != 1)
+			_exit(1);
+		for (i = 0; i < 5; i++)
+			if (close(ums_open()))
+				_exit(2);
+		_exit(0);
+	}
+	for (i = 0; i < 5; i++) {
+		openers[i] = clone(open_shared, &stack[16384],
+				   CLONE_FILES | SIGCHLD, NULL);
+		ASSERT_LE(0, openers[i]);
+		EXPECT_CHILD_OK(openers[i]);
+	}
+	EXPECT_TRUE(ums_exists(UMS_PROC "/%d", openers[4]));
+	/* Whoever opens the device next sees to them. */
+	ASSERT_EQ(1, write(go[1], "", 1));
+	EXPECT_CHILD_OK(other);
+	for (i = 0; i < 5; i++)
+		left += ums_exists(UMS_PROC "/%d", openers[i]);
+	EXPECT_EQ(0, left);
+}
+
 /* --- what procfs shows to whom --- */
 
 static bool has_key(const char *path, const char *key)
