@@ -291,7 +291,7 @@ static void ums_context_leave(struct ums_context *ctx)
 
 	if (ctx->kind == UMS_WORKER) {
 		ums_worker_unmask(to_worker(ctx));
-		ums_park_unrestart(to_worker(ctx));
+		ums_park_unrestart(to_worker(ctx), current->ptrace);
 	}
 	ums_context_end(ctx);
 	ums_context_destroy(ctx);

@@ -322,6 +322,12 @@ static bool ums_task_has(struct task_struct *t, struct file *file,
 }
 
 /*
+ * How many of the opener's tables the exit of another process looks at.  Only one
+ * that shared a table with it can have the last descriptor.
+ */
+#define UMS_EXIT_TABLES		64
+
+/*
  * Has the opener a descriptor of @file, in any of its threads' tables?  They
  * nearly always share one.  A table may be large, and each thread have another
  * one, so RCU is left after each of them; when the thread or the leader is gone
@@ -334,6 +340,7 @@ static bool ums_has_descriptor(struct ums_data *data, struct file *file)
 	struct task_struct *leader;
 	struct task_struct *t;
 	bool found = false;
+	int tables = 0;
 	bool gone;
 
 	if (task_tgid(current) == data->tgid &&
@@ -352,12 +359,10 @@ again:
 			break;
 		if (table == before)
 			continue;
-		/*
-		 * Somebody else who is killed does not go on for long: with as
-		 * many tables, there will be another close.
-		 */
-		found = before && fatal_signal_pending(current) &&
-			task_tgid(current) != data->tgid;
+		/* Nobody's exit takes as long as another process likes. */
+		found = current->flags & PF_EXITING &&
+			task_tgid(current) != data->tgid &&
+			++tables == UMS_EXIT_TABLES;
 		if (found)
 			break;
 		get_task_struct(t);

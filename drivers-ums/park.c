@@ -21,10 +21,12 @@
  * since the call does not get as far as here, a timer has the thread park.
  */
 
+#include <linux/cgroup.h>
 #include <linux/errno.h>
 #include <linux/freezer.h>
 #include <linux/ktime.h>
 #include <linux/ptrace.h>
+#include <linux/sched/jobctl.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/signal.h>
@@ -137,10 +139,11 @@ static bool ums_park_restarts(struct ums_worker *w, struct pt_regs *regs)
 /**
  * ums_park_unrestart - the worker's call is over after all
  * @w: the calling thread's own worker
+ * @traced: it has a tracer, or had one when it parked
  *
  * Undoes what makes the call start over, before it did.
  */
-void ums_park_unrestart(struct ums_worker *w)
+void ums_park_unrestart(struct ums_worker *w, bool traced)
 {
 	struct pt_regs *regs = current_pt_regs();
 
@@ -150,7 +153,7 @@ void ums_park_unrestart(struct ums_worker *w)
 	if (ums_park_restarts(w, regs)) {
 		ums_syscall_set_ip(regs, w->restart_ip);
 		syscall_set_return_value(current, regs, 0, 0);
-	} else if (current->ptrace) {
+	} else if (traced) {
 		/*
 		 * The tracer sees system calls, and the thread is on its way
 		 * into this one.  Or a debugger has put it elsewhere, for a
@@ -197,6 +200,19 @@ static void ums_all_signals(sigset_t *set)
 	sigdelsetmask(set, sigmask(SIGKILL) | sigmask(SIGSTOP));
 }
 
+/* With all signals blocked, is there still something for get_signal() to do? */
+static bool ums_signal_due(const sigset_t *all)
+{
+	sigset_t due;
+
+	if (current->jobctl & (JOBCTL_PENDING_MASK | JOBCTL_TRAP_FREEZE))
+		return true;
+	sigorsets(&due, &current->pending.signal,
+		  &current->signal->shared_pending.signal);
+	sigandnsets(&due, &due, all);
+	return !sigisemptyset(&due);
+}
+
 /*
  * A signal came while parked.  Return: true to sleep on; false if it is one
  * that get_signal() must see.
@@ -207,20 +223,28 @@ static bool ums_worker_hold_signals(struct ums_worker *w)
 	struct sighand_struct *sighand =
 		rcu_dereference_protected(current->sighand, true);
 	sigset_t all;
+	bool held;
 
 	if (try_to_freeze())
 		return true;
 
+	/* A debugger may have set another mask meanwhile. */
+	ums_all_signals(&all);
+	held = w->masked && sigequalsets(&current->blocked, &all);
+
 	/* It may have been taken back, or be meant for another thread. */
 	spin_lock_irq(&sighand->siglock);
 	recalc_sigpending();
+	/*
+	 * Whoever parks on the way out of the cgroup freezer counts as frozen,
+	 * and so as one with a signal, until get_signal() goes on.
+	 */
+	if (held && cgroup_task_frozen(current) && !ums_signal_due(&all))
+		clear_tsk_thread_flag(current, TIF_SIGPENDING);
 	spin_unlock_irq(&sighand->siglock);
 	if (!task_sigpending(current))
 		return true;
-
-	/* A debugger may have set another mask meanwhile. */
-	ums_all_signals(&all);
-	if (w->masked && sigequalsets(&current->blocked, &all))
+	if (held)
 		return false;
 	sigprocmask(SIG_SETMASK, &all, &w->saved_mask);
 	w->masked = true;
@@ -304,6 +328,8 @@ static bool ums_worker_rest(struct ums_worker *w)
  */
 static bool ums_worker_sleep(struct ums_worker *w)
 {
+	bool traced = current->ptrace;
+
 	WRITE_ONCE(w->away, false);
 	w->parking = true;
 	while (!ums_worker_rest(w) && !READ_ONCE(w->context.data->closed)) {
@@ -322,7 +348,7 @@ static bool ums_worker_sleep(struct ums_worker *w)
 	w->parking = false;
 	w->aways = 0;
 	ums_worker_unmask(w);
-	ums_park_unrestart(w);
+	ums_park_unrestart(w, traced || current->ptrace);
 	/*
 	 * The call that the worker is in may want to be restarted, on account
 	 * of a signal that is no longer pending.  get_signal() sees to that.

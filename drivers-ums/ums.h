@@ -541,7 +541,7 @@ void ums_worker_disown_exiting(struct ums_data *data, struct ums_complist *cl);
 void ums_park_init(struct ums_worker *w);
 int ums_park_call(struct ums_worker *w, u32 why);
 bool ums_park_restarted(struct ums_worker *w);
-void ums_park_unrestart(struct ums_worker *w);
+void ums_park_unrestart(struct ums_worker *w, bool traced);
 int ums_park_before_call(struct ums_worker *w);
 int ums_worker_yield(struct ums_worker *w, u64 param);
 bool ums_worker_park(struct ums_worker *w);

@@ -307,22 +307,76 @@ TEST_F(jobctl, single_steps_of_parked_worker)
 /*
  * The cgroup freezer.
  */
-static pid_t freeze_and_thaw(const char *group, int pairs)
+struct group {
+	char root[32];
+	char path[64];
+};
+
+/* Moves this process to a group of its own.  Returns false without cgroups. */
+static bool group_enter(struct group *g)
+{
+	strcpy(g->root, "/tmp/ums-cgroup.XXXXXX");
+	if (!mkdtemp(g->root))
+		return false;
+	if (mount("none", g->root, "cgroup2", 0, NULL)) {
+		rmdir(g->root);
+		return false;
+	}
+	snprintf(g->path, sizeof(g->path), "%s/ums-test-%d", g->root, getpid());
+	CHECK_EQ(0, mkdir(g->path, 0700));
+	CHECK_EQ(1, ums_put("0", "%s/cgroup.procs", g->path));
+	return true;
+}
+
+static void group_leave(struct group *g)
+{
+	CHECK_EQ(1, ums_put("0", "%s/cgroup.procs", g->root));
+	CHECK_EQ(0, rmdir(g->path));
+	CHECK_EQ(0, umount(g->root));
+	rmdir(g->root);
+}
+
+static bool group_is_frozen(struct group *g)
+{
+	char path[96], line[32];
+	bool frozen = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/cgroup.events", g->path);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	while (!frozen && fgets(line, sizeof(line), file))
+		frozen = !strcmp(line, "frozen 1\n");
+	fclose(file);
+	return frozen;
+}
+
+/* In a child, as it must not freeze itself. */
+static pid_t fork_out_of(struct group *g)
 {
 	pid_t child = fork();
 
 	if (child)
 		return child;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* It must not freeze itself. */
-	if (!ums_put("0", "%s/../cgroup.procs", group))
+	if (!ums_put("0", "%s/cgroup.procs", g->root))
 		_exit(1);
+	return 0;
+}
+
+static pid_t freeze_and_thaw(struct group *g, int pairs)
+{
+	pid_t child = fork_out_of(g);
+
+	if (child)
+		return child;
 	for (int i = 0; i < pairs; i++) {
 		usleep(i % 11 * 200);
-		if (!ums_put("1", "%s/cgroup.freeze", group))
+		if (!ums_put("1", "%s/cgroup.freeze", g->path))
 			_exit(2);
 		usleep(i % 7 * 300);
-		if (!ums_put("0", "%s/cgroup.freeze", group))
+		if (!ums_put("0", "%s/cgroup.freeze", g->path))
 			_exit(3);
 	}
 	_exit(0);
@@ -330,30 +384,102 @@ static pid_t freeze_and_thaw(const char *group, int pairs)
 
 TEST_F_TIMEOUT(jobctl, freezer_storm, LONG_TEST)
 {
-	char root[] = "/tmp/ums-cgroup.XXXXXX", group[64];
+	struct group g;
 	pid_t child;
 
 	if (geteuid())
 		SKIP(return, NO_ROOT);
-	ASSERT_NE(NULL, mkdtemp(root));
-	if (mount("none", root, "cgroup2", 0, NULL)) {
-		rmdir(root);
+	if (!group_enter(&g))
 		SKIP(return, "needs CONFIG_CGROUPS");
-	}
-	snprintf(group, sizeof(group), "%s/ums-test-%d", root, getpid());
-	ASSERT_EQ(0, mkdir(group, 0700));
-	ASSERT_TRUE(ums_put("0", "%s/cgroup.procs", group));
 
 	ASSERT_EQ(0, ums_storm_start(&self->storm, self->fd, self->clist));
-	child = freeze_and_thaw(group, RACE_LOOPS);
+	child = freeze_and_thaw(&g, RACE_LOOPS);
 	ASSERT_LT(0, child);
 	EXPECT_CHILD_OK(child);
 	EXPECT_CALM(&self->storm);
 
-	EXPECT_TRUE(ums_put("0", "%s/cgroup.procs", root));
-	EXPECT_EQ(0, rmdir(group));
-	EXPECT_EQ(0, umount(root));
-	rmdir(root);
+	group_leave(&g);
+	EXPECT_NO_NOTES();
+}
+
+static pid_t freeze_once(struct group *g)
+{
+	pid_t child = fork_out_of(g);
+
+	if (child)
+		return child;
+	if (!ums_put("1", "%s/cgroup.freeze", g->path))
+		_exit(2);
+	if (!WAIT_FOR(group_is_frozen(g)))
+		_exit(3);
+	if (!ums_put("0", "%s/cgroup.freeze", g->path))
+		_exit(4);
+	_exit(0);
+}
+
+static volatile int nr_handled;
+
+static void count_signal(int sig)
+{
+	nr_handled++;
+}
+
+/* Dequeues the only worker and runs it until it is preempted: returns 0. */
+static int run_for_slice(int fd, int clist, pid_t tid)
+{
+	struct ums_event event;
+	int ret;
+
+	if (ums_dequeue(fd, clist) != tid)
+		return -ESRCH;
+	ret = ums_run(fd, tid, 1000000, &event);
+	return ret ?: event.type == THREAD_PREEMPTED ? 0 : -EPROTO;
+}
+
+/*
+ * The worker parks on its way out of the freezer, where the kernel takes it for
+ * one that has a signal.  Fault caught: the next signal lets it run.
+ */
+TEST_F_TIMEOUT(jobctl, signal_after_thaw, LONG_TEST)
+{
+	struct sigaction action = { .sa_handler = count_signal };
+	int loops = ums_loops(200), early = 0;
+	struct ums_event event;
+	struct group g;
+	pid_t child;
+
+	if (geteuid())
+		SKIP(return, NO_ROOT);
+	if (!group_enter(&g))
+		SKIP(return, "needs CONFIG_CGROUPS");
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	self->workers[0].granted = LOTS;
+	START(0, ums_work_spin);
+	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
+	for (int i = 0; i < loops; i++) {
+		ASSERT_EQ(0, run_for_slice(self->fd, self->clist, TID(0)));
+		ASSERT_EQ(i, nr_handled);
+		child = freeze_once(&g);
+		ASSERT_LT(0, child);
+		ASSERT_EQ(0, ums_wait_child(child));
+		usleep(1000);
+		ASSERT_TRUE(WAIT_FOR(ums_is_parked(TID(0))));
+		ASSERT_EQ(0, tgkill(getpid(), TID(0), SIGUSR1));
+		usleep(1000);
+		early += nr_handled != i;
+		for (int j = 0; j < 100 && nr_handled == i; j++)
+			ASSERT_EQ(0, run_for_slice(self->fd, self->clist,
+						   TID(0)));
+		ASSERT_EQ(i + 1, nr_handled);
+	}
+	EXPECT_EQ(0, early);
+
+	self->workers[0].stage = 2;
+	ASSERT_EQ(TID(0), ums_dequeue(self->fd, self->clist));
+	ASSERT_EQ(0, ums_run(self->fd, TID(0), 0, &event));
+	ASSERT_EQ(THREAD_TERMINATED, event.type);
+	group_leave(&g);
+	EXPECT_NO_NOTES();
 }
 
 TEST_HARNESS_MAIN
