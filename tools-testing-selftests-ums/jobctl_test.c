@@ -315,7 +315,7 @@ struct group {
 /* Moves this process to a group of its own.  Returns false without cgroups. */
 static bool group_enter(struct group *g)
 {
-	strcpy(g->root, "/tmp/ums-cgroup.XXXXXX");
+	*g = (struct group) { .root = "/tmp/ums-cgroup.XXXXXX" };
 	if (!mkdtemp(g->root))
 		return false;
 	if (mount("none", g->root, "cgroup2", 0, NULL)) {
@@ -417,7 +417,7 @@ static pid_t freeze_once(struct group *g)
 	_exit(0);
 }
 
-static volatile int nr_handled;
+static atomic_int nr_handled;
 
 static void count_signal(int sig)
 {
@@ -458,7 +458,7 @@ TEST_F_TIMEOUT(jobctl, signal_after_thaw, LONG_TEST)
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	for (int i = 0; i < loops; i++) {
 		ASSERT_EQ(0, run_for_slice(self->fd, self->clist, TID(0)));
-		ASSERT_EQ(i, nr_handled);
+		ASSERT_EQ(i, GET(nr_handled));
 		child = freeze_once(&g);
 		ASSERT_LT(0, child);
 		ASSERT_EQ(0, ums_wait_child(child));
@@ -470,7 +470,7 @@ TEST_F_TIMEOUT(jobctl, signal_after_thaw, LONG_TEST)
 		for (int j = 0; j < 100 && nr_handled == i; j++)
 			ASSERT_EQ(0, run_for_slice(self->fd, self->clist,
 						   TID(0)));
-		ASSERT_EQ(i + 1, nr_handled);
+		ASSERT_EQ(i + 1, GET(nr_handled));
 	}
 	EXPECT_EQ(0, early);
 
