@@ -340,6 +340,24 @@ series_files() {
 	sed 's/[[:space:]]*#.*//; /^[[:space:]]*$/d' "$top/series"
 }
 
+# Paths that the given patches touch, below /.
+touched_files() {
+	local file
+	for file; do
+		sed -n -e 's,^diff --git a/.* b/,/,p' -e 's,^rename from ,/,p' "$file"
+	done | sort -u
+}
+
+# Files that the series creates, as patterns for grep -f: never none at all.
+new_files() {
+	local file
+	echo /
+	series_files | while IFS= read -r file; do
+		awk '/^diff --git / { path = substr($NF, 3) }
+			/^new file mode / { print path }' "$top/$file"
+	done
+}
+
 # The subject of cover letter $1, without its prefix. A long one goes on in lines
 # that begin with a blank.
 cover_subject() {
