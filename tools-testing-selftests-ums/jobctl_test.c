@@ -4,7 +4,6 @@
  * workers that are parked stay so, and nothing is lost, doubled or run early.
  */
 #include <dirent.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 
 #include "ums_fixture.h"
@@ -307,53 +306,29 @@ TEST_F(jobctl, single_steps_of_parked_worker)
 /*
  * The cgroup freezer.
  */
-struct group {
-	char root[32];
-	char path[64];
+FIXTURE(freezer) {
+	int fd;
+	int clist;
+	struct ums_worker workers[1];
+	struct ums_storm storm;
+	struct ums_group group;
 };
 
-/* Moves this process to a group of its own.  Returns false without cgroups. */
-static bool group_enter(struct group *g)
+FIXTURE_SETUP(freezer)
 {
-	*g = (struct group) { .root = "/tmp/ums-cgroup.XXXXXX" };
-	if (!mkdtemp(g->root))
-		return false;
-	if (mount("none", g->root, "cgroup2", 0, NULL)) {
-		rmdir(g->root);
-		return false;
-	}
-	snprintf(g->path, sizeof(g->path), "%s/ums-test-%d", g->root, getpid());
-	CHECK_EQ(0, mkdir(g->path, 0700));
-	CHECK_EQ(1, ums_put("0", "%s/cgroup.procs", g->path));
-	return true;
+	SETUP_CLIST(return);
+	SETUP_GROUP(return, &self->group, false);
+	ASSERT_TRUE(ums_put("0", "%s/cgroup.procs", self->group.path));
 }
 
-static void group_leave(struct group *g)
+FIXTURE_TEARDOWN(freezer)
 {
-	CHECK_EQ(1, ums_put("0", "%s/cgroup.procs", g->root));
-	CHECK_EQ(0, rmdir(g->path));
-	CHECK_EQ(0, umount(g->root));
-	rmdir(g->root);
-}
-
-static bool group_is_frozen(struct group *g)
-{
-	char path[96], line[32];
-	bool frozen = false;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/cgroup.events", g->path);
-	file = fopen(path, "r");
-	if (!file)
-		return false;
-	while (!frozen && fgets(line, sizeof(line), file))
-		frozen = !strcmp(line, "frozen 1\n");
-	fclose(file);
-	return frozen;
+	EXPECT_TRUE(ums_group_remove(&self->group));
+	close(self->fd);
 }
 
 /* In a child, as it must not freeze itself. */
-static pid_t fork_out_of(struct group *g)
+static pid_t fork_out_of(struct ums_group *g)
 {
 	pid_t child = fork();
 
@@ -365,7 +340,7 @@ static pid_t fork_out_of(struct group *g)
 	return 0;
 }
 
-static pid_t freeze_and_thaw(struct group *g, int pairs)
+static pid_t freeze_and_thaw(struct ums_group *g, int pairs)
 {
 	pid_t child = fork_out_of(g);
 
@@ -382,27 +357,19 @@ static pid_t freeze_and_thaw(struct group *g, int pairs)
 	_exit(0);
 }
 
-TEST_F_TIMEOUT(jobctl, freezer_storm, LONG_TEST)
+TEST_F_TIMEOUT(freezer, storm, LONG_TEST)
 {
-	struct group g;
 	pid_t child;
 
-	if (geteuid())
-		SKIP(return, NO_ROOT);
-	if (!group_enter(&g))
-		SKIP(return, "needs CONFIG_CGROUPS");
-
 	ASSERT_EQ(0, ums_storm_start(&self->storm, self->fd, self->clist));
-	child = freeze_and_thaw(&g, RACE_LOOPS);
+	child = freeze_and_thaw(&self->group, RACE_LOOPS);
 	ASSERT_LT(0, child);
 	EXPECT_CHILD_OK(child);
 	EXPECT_CALM(&self->storm);
-
-	group_leave(&g);
 	EXPECT_NO_NOTES();
 }
 
-static pid_t freeze_once(struct group *g)
+static pid_t freeze_once(struct ums_group *g)
 {
 	pid_t child = fork_out_of(g);
 
@@ -410,18 +377,11 @@ static pid_t freeze_once(struct group *g)
 		return child;
 	if (!ums_put("1", "%s/cgroup.freeze", g->path))
 		_exit(2);
-	if (!WAIT_FOR(group_is_frozen(g)))
+	if (!WAIT_FOR(ums_number(g->path, "cgroup.events", "frozen") == 1))
 		_exit(3);
 	if (!ums_put("0", "%s/cgroup.freeze", g->path))
 		_exit(4);
 	_exit(0);
-}
-
-static atomic_int nr_handled;
-
-static void count_signal(int sig)
-{
-	nr_handled++;
 }
 
 /* Dequeues the only worker and runs it until it is preempted: returns 0. */
@@ -440,37 +400,31 @@ static int run_for_slice(int fd, int clist, pid_t tid)
  * The worker parks on its way out of the freezer, where the kernel takes it for
  * one that has a signal.  Fault caught: the next signal lets it run.
  */
-TEST_F_TIMEOUT(jobctl, signal_after_thaw, LONG_TEST)
+TEST_F_TIMEOUT(freezer, signal_after_thaw, LONG_TEST)
 {
-	struct sigaction action = { .sa_handler = count_signal };
 	int loops = ums_loops(200), early = 0;
 	struct ums_event event;
-	struct group g;
 	pid_t child;
 
-	if (geteuid())
-		SKIP(return, NO_ROOT);
-	if (!group_enter(&g))
-		SKIP(return, "needs CONFIG_CGROUPS");
-	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	ASSERT_EQ(0, ums_catch(SIGUSR1, 0));
 	self->workers[0].granted = LOTS;
 	START(0, ums_work_spin);
 	ASSERT_EQ(0, ums_become_sched(self->fd, self->clist));
 	for (int i = 0; i < loops; i++) {
 		ASSERT_EQ(0, run_for_slice(self->fd, self->clist, TID(0)));
-		ASSERT_EQ(i, GET(nr_handled));
-		child = freeze_once(&g);
+		ASSERT_EQ(i, GET(ums_caught[SIGUSR1]));
+		child = freeze_once(&self->group);
 		ASSERT_LT(0, child);
 		ASSERT_EQ(0, ums_wait_child(child));
 		usleep(1000);
 		ASSERT_TRUE(WAIT_FOR(ums_is_parked(TID(0))));
 		ASSERT_EQ(0, tgkill(getpid(), TID(0), SIGUSR1));
 		usleep(1000);
-		early += nr_handled != i;
-		for (int j = 0; j < 100 && nr_handled == i; j++)
+		early += ums_caught[SIGUSR1] != i;
+		for (int j = 0; j < 100 && ums_caught[SIGUSR1] == i; j++)
 			ASSERT_EQ(0, run_for_slice(self->fd, self->clist,
 						   TID(0)));
-		ASSERT_EQ(i + 1, GET(nr_handled));
+		ASSERT_EQ(i + 1, GET(ums_caught[SIGUSR1]));
 	}
 	EXPECT_EQ(0, early);
 
@@ -478,7 +432,6 @@ TEST_F_TIMEOUT(jobctl, signal_after_thaw, LONG_TEST)
 	ASSERT_EQ(TID(0), ums_dequeue(self->fd, self->clist));
 	ASSERT_EQ(0, ums_run(self->fd, TID(0), 0, &event));
 	ASSERT_EQ(THREAD_TERMINATED, event.type);
-	group_leave(&g);
 	EXPECT_NO_NOTES();
 }
 

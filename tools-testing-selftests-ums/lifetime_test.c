@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The last close, with everything in flight, and what is left of memory. */
 #include <linux/futex.h>
-#include <sys/mount.h>
 
 #include "ums_fixture.h"
 
@@ -688,56 +687,24 @@ TEST_F(lifetime, events_are_freed)
 	EXPECT_TRUE(WAIT_FOR(ums_slab_objects("ums_event_node") == 0));
 }
 
-static long memory_stat(const char *group, const char *key)
-{
-	char path[PATH_MAX], line[256];
-	long value = -1;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/memory.stat", group);
-	file = fopen(path, "r");
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, key, strlen(key)) &&
-		    line[strlen(key)] == ' ')
-			value = atol(line + strlen(key));
-	if (file)
-		fclose(file);
-	return value;
-}
-
 /* Invariant 10: what a process makes the kernel allocate is charged to it. */
 TEST_F_TIMEOUT(lifetime, memory_is_charged, LONG_TEST)
 {
-	char root[] = "/tmp/ums-cgroup.XXXXXX", group[64];
-	long before;
+	struct ums_group group;
+	long before, more;
 
-	if (geteuid())
-		SKIP(return, NO_ROOT);
-	ASSERT_NE(NULL, mkdtemp(root));
-	if (mount("none", root, "cgroup2", 0, NULL)) {
-		rmdir(root);
-		SKIP(return, "needs CONFIG_CGROUPS");
-	}
-	snprintf(group, sizeof(group), "%s/ums-test-%d", root, getpid());
-	if (!ums_put("+memory", "%s/cgroup.subtree_control", root)) {
-		umount(root);
-		rmdir(root);
-		SKIP(return, "needs CONFIG_MEMCG");
-	}
-	ASSERT_EQ(0, mkdir(group, 0700));
-	ASSERT_TRUE(ums_put("0", "%s/cgroup.procs", group));
+	SETUP_GROUP(return, &group, true);
+	ASSERT_TRUE(ums_put("0", "%s/cgroup.procs", group.path));
 	/* The numbers are brought up to date every two seconds. */
 	ums_sleep_ms(2500);
-	before = memory_stat(group, "slab");
+	before = ums_number(group.path, "memory.stat", "slab");
 	for (int i = 1; i < UMS_MAX_CLISTS; i++)
 		ASSERT_LT(0, ums_create(self->fd));
-	EXPECT_TRUE(WAIT_FOR(memory_stat(group, "slab") - before >=
+	EXPECT_TRUE(WAIT_FOR((more = ums_number(group.path, "memory.stat",
+						"slab") - before) >=
 			     UMS_MAX_CLISTS * 64));
-	TH_LOG("charged %ld bytes", memory_stat(group, "slab") - before);
-	ASSERT_TRUE(ums_put("0", "%s/cgroup.procs", root));
-	EXPECT_EQ(0, rmdir(group));
-	umount(root);
-	rmdir(root);
+	TH_LOG("charged %ld bytes", more);
+	EXPECT_TRUE(ums_group_remove(&group));
 }
 
 TEST_HARNESS_MAIN

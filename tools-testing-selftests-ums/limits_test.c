@@ -3,7 +3,6 @@
  * How much a process may have: lists, workers, events, memory.  Whoever wants too
  * much is refused or killed, and nobody else notices.
  */
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -194,27 +193,8 @@ TEST_F(limits, no_workqueues_for_hoarded_descriptors)
 FIXTURE(memory) {
 	int fd;
 	int clist;
-	char root[32];
-	char group[64];
+	struct ums_group group;
 };
-
-/* A number of one line, or out of the line that begins with @key. */
-static long get(const char *dir, const char *file, const char *key)
-{
-	char path[PATH_MAX], line[256];
-	size_t len = strlen(key);
-	long value = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, file);
-	f = fopen(path, "r");
-	while (f && fgets(line, sizeof(line), f))
-		if (!strncmp(line, key, len) && (!len || line[len] == ' '))
-			value = atol(line + len);
-	if (f)
-		fclose(f);
-	return value;
-}
 
 /*
  * Of kernel objects that are charged.  Brought up to date every two seconds, by a
@@ -235,40 +215,19 @@ static long charged(const char *group)
 	MUST(!sched_setaffinity(0, sizeof(mine), &mine));
 	/* The timer only starts it. */
 	ums_sleep_ms(100);
-	return get(group, "memory.stat", "slab");
+	return ums_number(group, "memory.stat", "slab");
 }
 
 FIXTURE_SETUP(memory)
 {
-	self->root[0] = 0;
-	self->group[0] = 0;
-	self->fd = ums_open();
-	if (ums_no_device(self->fd))
-		SKIP(return, NO_DEVICE);
-	if (geteuid())
-		SKIP(return, NO_ROOT);
-	ASSERT_LE(0, self->fd);
-	self->clist = ums_create(self->fd);
-	snprintf(self->root, sizeof(self->root), "/tmp/ums-cgroup.XXXXXX");
-	ASSERT_NE(NULL, mkdtemp(self->root));
-	if (mount("none", self->root, "cgroup2", 0, NULL))
-		SKIP(return, "needs CONFIG_CGROUPS");
-	if (!ums_put("+memory", "%s/cgroup.subtree_control", self->root))
-		SKIP(return, "needs CONFIG_MEMCG, and no cgroup v1 that has it");
-	snprintf(self->group, sizeof(self->group), "%s/ums-limits-%d",
-		 self->root, getpid());
-	ASSERT_EQ(0, mkdir(self->group, 0700));
+	SETUP_CLIST(return);
+	SETUP_GROUP(return, &self->group, true);
 }
 
 FIXTURE_TEARDOWN(memory)
 {
 	close(self->fd);
-	if (self->group[0])
-		EXPECT_TRUE(WAIT_FOR(!rmdir(self->group)));
-	if (self->root[0]) {
-		umount(self->root);
-		rmdir(self->root);
-	}
+	EXPECT_TRUE(WAIT_FOR(ums_group_remove(&self->group)));
 }
 
 #define NR_CHARGED	200
@@ -304,7 +263,7 @@ TEST_F_TIMEOUT(memory, of_workers_is_charged, LONG_TEST)
 		int fd, clist;
 
 		close(self->fd);
-		MUST(ums_put("0", "%s/cgroup.procs", self->group));
+		MUST(ums_put("0", "%s/cgroup.procs", self->group.path));
 		fd = ums_open();
 		clist = ums_create(fd);
 		MUST(!pthread_barrier_init(&threads_are_there, NULL,
@@ -316,12 +275,12 @@ TEST_F_TIMEOUT(memory, of_workers_is_charged, LONG_TEST)
 					     enter_when_told, &workers[i]));
 		}
 		pthread_barrier_wait(&threads_are_there);
-		before = charged(self->group);
+		before = charged(self->group.path);
 		may_enter = 1;
 		for (int i = 0; i < NR_CHARGED; i++)
 			MUST(WAIT_FOR(ums_state(fd, workers[i].tid) ==
 				      UMS_STATE_READY));
-		MUST(WAIT_FOR((more = charged(self->group) - before) >=
+		MUST(WAIT_FOR((more = charged(self->group.path) - before) >=
 			      NR_CHARGED * WORKER_BYTES));
 		fprintf(stderr, "# %ld bytes for each worker\n",
 			more / NR_CHARGED);
@@ -342,17 +301,17 @@ TEST_F_TIMEOUT(memory, of_events_is_charged, LONG_TEST)
 		int fd, clist, count = 0;
 
 		close(self->fd);
-		MUST(ums_put("0", "%s/cgroup.procs", self->group));
+		MUST(ums_put("0", "%s/cgroup.procs", self->group.path));
 		fd = ums_open();
 		clist = ums_create(fd);
 		MUST(!ums_worker_start(&worker, fd, clist,
 				       ums_work_yield_forever));
 		MUST(!ums_become_sched_with(fd, clist, ENTER_UMS_KEEP));
 		MUST(ums_dequeue(fd, clist) == worker.tid);
-		before = charged(self->group);
+		before = charged(self->group.path);
 		while (!ums_exec(fd, worker.tid))
 			count++;
-		MUST(WAIT_FOR((more = charged(self->group) - before) >=
+		MUST(WAIT_FOR((more = charged(self->group.path) - before) >=
 			      count * EVENT_BYTES));
 		fprintf(stderr, "# %ld bytes for each of %d events\n",
 			more / count, count);
@@ -394,13 +353,13 @@ static bool serves(struct bystander *b, int fd)
  */
 TEST_F_TIMEOUT(memory, endless_use_ends_its_process_only, LONG_TEST)
 {
-	long killed = get("/proc", "vmstat", "oom_kill");
+	long killed = ums_number("/proc", "vmstat", "oom_kill");
 	struct bystander bystander;
 	int status;
 	pid_t child;
 
-	ASSERT_TRUE(ums_put("16777216", "%s/memory.max", self->group));
-	(void)ums_put("0", "%s/memory.swap.max", self->group);
+	ASSERT_TRUE(ums_put("16777216", "%s/memory.max", self->group.path));
+	(void)ums_put("0", "%s/memory.swap.max", self->group.path);
 	child = fork();
 	ASSERT_LE(0, child);
 	if (!child) {
@@ -408,7 +367,7 @@ TEST_F_TIMEOUT(memory, endless_use_ends_its_process_only, LONG_TEST)
 		int fd, clist, last = 0;
 
 		close(self->fd);
-		MUST(ums_put("0", "%s/cgroup.procs", self->group));
+		MUST(ums_put("0", "%s/cgroup.procs", self->group.path));
 		fd = ums_open();
 		clist = ums_create(fd);
 		for (;;) {
@@ -429,16 +388,17 @@ TEST_F_TIMEOUT(memory, endless_use_ends_its_process_only, LONG_TEST)
 	EXPECT_TRUE(WIFSIGNALED(status));
 	EXPECT_EQ(SIGKILL, WTERMSIG(status));
 	EXPECT_TRUE(serves(&bystander, self->fd));
-	EXPECT_LT(0, get(self->group, "memory.events", "oom_kill"));
+	EXPECT_LT(0, ums_number(self->group.path, "memory.events", "oom_kill"));
 	/* With CONFIG_VM_EVENT_COUNTERS: those were all. */
 	if (killed >= 0)
-		EXPECT_EQ(killed + get(self->group, "memory.events",
-				       "oom_kill"),
-			  get("/proc", "vmstat", "oom_kill"));
+		EXPECT_EQ(killed + ums_number(self->group.path,
+					      "memory.events", "oom_kill"),
+			  ums_number("/proc", "vmstat", "oom_kill"));
 	EXPECT_TRUE(WAIT_FOR(!ums_exists(UMS_PROC "/%d", child)));
-	EXPECT_TRUE(WAIT_FOR(get(self->group, "memory.current", "") <
-			     4 * 1024 * 1024));
-	TH_LOG("%ld bytes left", get(self->group, "memory.current", ""));
+	EXPECT_TRUE(WAIT_FOR(ums_number(self->group.path, "memory.current",
+					"") < 4 * 1024 * 1024));
+	TH_LOG("%ld bytes left",
+	       ums_number(self->group.path, "memory.current", ""));
 	EXPECT_NO_NOTES();
 }
 
@@ -532,18 +492,18 @@ TEST_F_TIMEOUT(memory, refused_memory_changes_nothing, LONG_TEST)
 	ASSERT_LE(0, child);
 	if (!child) {
 		close(self->fd);
-		be_refused(self->group, stage);
+		be_refused(self->group.path, stage);
 		_exit(0);
 	}
 	EXPECT_TRUE(WAIT_FOR(*stage == 1));
-	EXPECT_TRUE(ums_put("0", "%s/memory.max", self->group));
+	EXPECT_TRUE(ums_put("0", "%s/memory.max", self->group.path));
 	*stage = 2;
 	EXPECT_TRUE(WAIT_FOR(*stage == 3));
-	EXPECT_TRUE(ums_put("max", "%s/memory.max", self->group));
+	EXPECT_TRUE(ums_put("max", "%s/memory.max", self->group.path));
 	*stage = 4;
 	EXPECT_CHILD_OK(child);
-	EXPECT_LT(0, get(self->group, "memory.events", "max"));
-	EXPECT_EQ(0, get(self->group, "memory.events", "oom_kill"));
+	EXPECT_LT(0, ums_number(self->group.path, "memory.events", "max"));
+	EXPECT_EQ(0, ums_number(self->group.path, "memory.events", "oom_kill"));
 }
 
 TEST_HARNESS_MAIN

@@ -42,6 +42,16 @@
 		ASSERT_LT(0, self->clist);				\
 	} while (0)
 
+/* A cgroup, which ums_group_remove() is to remove. */
+#define SETUP_GROUP(leave, group, memory)				\
+	do {								\
+		const char *__why;					\
+									\
+		ASSERT_EQ(0, ums_group_make(group, memory, &__why));	\
+		if (__why)						\
+			SKIP(leave, "%s", __why);			\
+	} while (0)
+
 /* For workers that the test executes by itself: more than they ever use. */
 #define LOTS	(ULONG_MAX / 2)
 

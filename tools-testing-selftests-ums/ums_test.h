@@ -642,12 +642,32 @@ void ums_sched_info(char *path, pid_t pid, pid_t sched);
 void ums_worker_info(char *path, pid_t pid, pid_t worker);
 /* Writes a text to a file in one call. */
 bool ums_put(const char *text, const char *fmt, ...);
+/*
+ * A number out of the line of a file that begins with @key; of its last line if
+ * that is empty.  -1 if it is not there.
+ */
+long ums_number(const char *dir, const char *file, const char *key);
 /* How many objects of a slab cache are in use, -1 if nobody can tell. */
 long ums_slab_objects(const char *name);
 /* A descriptor of this process for @path, -1 if there is none. */
 int ums_find_fd(const char *path);
 /* How many entries a directory has, -1 if it cannot be read. */
 int ums_count_entries(const char *path);
+
+/* --- cgroups --- */
+
+struct ums_group {
+	char root[32];
+	char path[64];
+};
+
+/*
+ * Makes a group, with a limit for memory if wanted, in a mount of its own.  Nobody
+ * is in it.  Returns 0 or an errno; 0 with @why if there cannot be one.
+ */
+int ums_group_make(struct ums_group *group, bool memory, const char **why);
+/* Takes this process out of it, and removes it; false if others are in it. */
+bool ums_group_remove(struct ums_group *group);
 
 /* --- children --- */
 

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -700,22 +701,28 @@ bool ums_put(const char *text, const char *fmt, ...)
 	return ok;
 }
 
+long ums_number(const char *dir, const char *file, const char *key)
+{
+	char path[PATH_MAX], line[256];
+	size_t len = strlen(key);
+	long value = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, len) && (!len || line[len] == ' '))
+			value = atol(line + len);
+	if (f)
+		fclose(f);
+	return value;
+}
+
 long ums_slab_objects(const char *name)
 {
-	size_t len = strlen(name);
-	long objects = -1;
-	char line[256];
-	FILE *file;
-
 	/* What lies free in the processors' own slabs counts as used. */
 	ums_put("1", "/sys/kernel/slab/%s/shrink", name);
-	file = fopen("/proc/slabinfo", "r");
-	while (file && fgets(line, sizeof(line), file))
-		if (!strncmp(line, name, len) && line[len] == ' ')
-			objects = atol(line + len);
-	if (file)
-		fclose(file);
-	return objects;
+	return ums_number("/proc", "slabinfo", name);
 }
 
 int ums_find_fd(const char *path)
@@ -746,6 +753,49 @@ int ums_count_entries(const char *path)
 			count++;
 	closedir(dir);
 	return count;
+}
+
+/* --- cgroups --- */
+
+int ums_group_make(struct ums_group *group, bool memory, const char **why)
+{
+	int ret = 0;
+
+	*group = (struct ums_group) { .root = "/tmp/ums-cgroup.XXXXXX" };
+	*why = NULL;
+	if (geteuid()) {
+		*why = NO_ROOT;
+		return 0;
+	}
+	if (!mkdtemp(group->root))
+		return -errno;
+	if (mount("none", group->root, "cgroup2", 0, NULL)) {
+		*why = "needs CONFIG_CGROUPS";
+		goto err_root;
+	}
+	if (memory && !ums_put("+memory", "%s/cgroup.subtree_control",
+			       group->root)) {
+		*why = "needs CONFIG_MEMCG, and no cgroup v1 that has it";
+		goto err_mount;
+	}
+	snprintf(group->path, sizeof(group->path), "%s/ums-test-%d",
+		 group->root, getpid());
+	if (!mkdir(group->path, 0700))
+		return 0;
+	ret = -errno;
+
+err_mount:
+	umount(group->root);
+err_root:
+	rmdir(group->root);
+	return ret;
+}
+
+bool ums_group_remove(struct ums_group *group)
+{
+	return ums_put("0", "%s/cgroup.procs", group->root) &&
+	       !rmdir(group->path) && !umount(group->root) &&
+	       !rmdir(group->root);
 }
 
 /* --- children --- */
